@@ -1,0 +1,381 @@
+"""Recipe -> networks, optimizers, data, method: the only place where names meet objects, and where they are checked."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from i2i import __version__
+from i2i.augment import POLICIES, DiffAugment
+from i2i.config import Fault, Named, Recipe, RecipeError, Section, Source, bind, parse, read_yaml, shipped
+from i2i.data import DATASETS, TRANSFORMS
+from i2i.losses import CONSTRAINTS, OBJECTIVES
+from i2i.methods import METHODS
+from i2i.nets import DISCRIMINATORS, GENERATORS
+from i2i.optimizers import OPTIMIZERS
+from i2i.registry import Registry
+from i2i.seeds import derive
+
+NETS = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
+REGISTRIES = {
+    registry.kind: registry
+    for registry in (
+        METHODS,
+        GENERATORS,
+        DISCRIMINATORS,
+        OBJECTIVES,
+        CONSTRAINTS,
+        DATASETS,
+        TRANSFORMS,
+        POLICIES,
+        OPTIMIZERS,
+    )
+}
+FROM_RECIPE = ("objective", "constraint", "augment", "num_critic")  # a method's arguments that are not its own
+COMMON_DATA = ("path", "load_size", "crop_size", "flip", "transform", "a", "b", "seed", "hint")
+
+
+def names(kind: str) -> list[str]:
+    """The registered names of a kind: `i2i.names("generator")` is ["resnet", "unet"]."""
+    registry = Registry("kind of name")
+    for known, entry in REGISTRIES.items():
+        registry.register(known)(entry)
+    return registry.get(kind).names()
+
+
+# ---------------------------------------------------------------------------------------------------- checking
+
+
+def check(source: Source) -> Recipe:
+    """The recipe with every default written in; RecipeError with all faults. Needs no data and allocates no tensor."""
+    sections, faults = parse(source)
+    full = _Names(sections, faults).filled()
+    if not faults:
+        recipe = Recipe(**full)
+        faults += impossible(recipe)
+    if faults:
+        raise RecipeError(source.origin, faults, source.lines)
+    return recipe
+
+
+class _Names:
+    """Looks up every name of the sections that are well formed and binds its arguments; collects what is wrong."""
+
+    def __init__(self, sections: Mapping[str, Any], faults: list[Fault]):
+        self.sections, self.faults = sections, faults
+
+    def filled(self) -> dict[str, Any]:
+        full = dict(self.sections)
+        for section, registry in NETS.items():
+            if section in full:
+                full[section] = self.named(full[section], registry, (section,))
+        method = self.method(full)
+        if "optimizer" in full:
+            full["optimizer"] = self.optimizers(full["optimizer"], method)
+        if "augment" in full:
+            for policy in full["augment"].policy:
+                self.known(POLICIES, policy, ("augment", "policy"))
+        if "data" in full:
+            full["data"] = self.data(full["data"])
+        return full
+
+    def known(self, registry: Registry, name: str, where: tuple[str, ...]) -> Any:
+        if name in registry.names():
+            return registry.get(name)
+        self.faults.append(Fault(where, registry.unknown(name)))
+        return None
+
+    def named(self, node: Named, registry: Registry, where: tuple[str, ...], skip: tuple[str, ...] = ()) -> Named:
+        thing = self.known(registry, node.name, (*where, "name"))
+        if thing is None:
+            return node
+        values, faults = bind(thing, node.args, where, skip)
+        self.faults += faults
+        return type(node)(**{key: getattr(node, key) for key in type(node).model_fields}, **values)
+
+    def method(self, full: dict[str, Any]):
+        if "method" not in full:
+            return None
+        node = full["method"]
+        self.known(OBJECTIVES, node.objective, ("method", "objective"))
+        constraint = self.named(node.constraint, CONSTRAINTS, ("method", "constraint"))
+        node = self.named(node, METHODS, ("method",), FROM_RECIPE)
+        full["method"] = node.model_copy(update={"constraint": constraint})
+        return METHODS.get(node.name) if node.name in METHODS.names() else None
+
+    def optimizers(self, nodes: Mapping[str, Named], method) -> dict[str, Named]:
+        if method is not None:
+            for group in nodes:
+                if group not in method.groups:
+                    self.faults.append(
+                        Fault(("optimizer", group), f"there is no such group. Known: {', '.join(method.groups)}")
+                    )
+            for group in method.groups:
+                if group not in nodes:
+                    self.faults.append(
+                        Fault(
+                            ("optimizer",),
+                            f"the group '{group}' is missing. Write {group}: {{name: adam, lr: 2.0e-4}}.",
+                        )
+                    )
+        return {group: self.named(node, OPTIMIZERS, ("optimizer", group), ("fused",)) for group, node in nodes.items()}
+
+    def data(self, node: Section) -> Section:
+        if node.transform is not None:
+            self.known(TRANSFORMS, node.transform, ("data", "transform"))
+        kind = self.known(DATASETS, node.kind, ("data", "kind"))
+        if kind is None:
+            return node
+        values, faults = bind(kind, node.args, ("data",), COMMON_DATA)
+        self.faults += faults
+        return type(node)(**{key: getattr(node, key) for key in type(node).model_fields}, **values)
+
+
+def impossible(recipe: Recipe) -> list[Fault]:
+    """Combinations that cannot work, though each value alone is right."""
+    faults = [*_not_offered(recipe), *_lengths(recipe)]
+    method, kind = METHODS.get(recipe.method.name), DATASETS.get(recipe.data.kind)
+    keys = kind.keys_of(recipe.data.args)
+    if set(keys) != set(method.keys):
+        fits = [name for name in DATASETS.names() if set(DATASETS.get(name).keys_of({})) == set(method.keys)]
+        held, needed = " and ".join(keys), " and ".join(method.keys)
+        words = f"'{recipe.data.kind}' data hold {held}, but {recipe.method.name} needs {needed}."
+        return [*faults, Fault(("data", "kind"), f"{words} Use {' or '.join(fits)}.")]
+    if recipe.data.path is None and kind.needs_path:
+        faults.append(Fault(("data", "path"), f"null; '{recipe.data.kind}' data need a folder. Set data.path=FOLDER."))
+    faults += _refused(recipe)
+    channels = domain_channels(recipe)
+    faults += [Fault(("method", key), words) for key, words in method.check(recipe.method.args, channels)]
+    nets, net_faults = _on_paper(recipe, channels)
+    return [*faults, *net_faults, *_lipschitz(recipe, nets)]
+
+
+def _not_offered(recipe: Recipe) -> list[Fault]:
+    faults = []
+    for key, words in (
+        (
+            "channels_last",
+            "true is not offered: on a CPU InstanceNorm's gradients come out wrong in that layout. Set it to false.",
+        ),
+        ("compile", "true is not offered in this version. Set it to false."),
+    ):
+        if getattr(recipe.train, key):
+            faults.append(Fault(("train", key), words))
+    for key in ("protocol", "every"):
+        if getattr(recipe.evaluate, key) is not None:
+            faults.append(
+                Fault(("evaluate", key), "evaluation while training is not offered in this version. Set it to null.")
+            )
+    return faults
+
+
+def _lengths(recipe: Recipe) -> list[Fault]:
+    train, data, faults = recipe.train, recipe.data, []
+    if train.warmup >= train.steps:
+        faults.append(Fault(("train", "warmup"), f"{train.warmup} must be less than train.steps, {train.steps}."))
+    if data.load_size is not None and data.load_size < data.crop_size:
+        remedy = f"Use load_size {data.crop_size} or more, or null for the pictures' own size"
+        faults.append(
+            Fault(("data", "load_size"), f"{data.load_size} is smaller than the crop, {data.crop_size}. {remedy}.")
+        )
+    for side in ("a", "b"):
+        span = getattr(data, side).range
+        if span != "auto" and span[0] >= span[1]:
+            faults.append(
+                Fault(
+                    ("data", side, "range"),
+                    f"[{span[0]:g}, {span[1]:g}] must rise: the value shown as black, then as white.",
+                )
+            )
+    return faults
+
+
+def _refused(recipe: Recipe) -> list[Fault]:
+    """What constructors say about values that have the right type and are out of range."""
+    tries = [
+        (
+            ("method", "constraint"),
+            lambda: CONSTRAINTS.build(recipe.method.constraint.name, **recipe.method.constraint.args),
+        )
+    ]
+    tries += [(("augment", "policy"), lambda: DiffAugment(recipe.augment.policy))]
+    for group, node in recipe.optimizer.items():
+        weight = [torch.empty(1, device="meta", requires_grad=True)]
+        tries += [
+            (("optimizer", group), lambda node=node, weight=weight: OPTIMIZERS.build(node.name, weight, **node.args))
+        ]
+    faults = []
+    for where, build_it in tries:
+        try:
+            build_it()
+        except ValueError as error:
+            faults.append(Fault(where, str(error)))
+    return faults
+
+
+def _on_paper(recipe: Recipe, channels: Mapping[str, int]) -> tuple[dict[str, nn.Module], list[Fault]]:
+    """The networks on the meta device (shapes without memory), and whether they take the crop."""
+    nets, faults, crop = {}, {}, recipe.data.crop_size
+    for name, (section, ins, outs) in METHODS.get(recipe.method.name).wiring(channels).items():
+        node = getattr(recipe, section)
+        try:
+            with torch.device("meta"):
+                nets[name] = _network(section, node, ins, outs)
+        except ValueError as error:
+            faults[section] = Fault((section,), str(error))
+            continue
+        net = nets[name]
+        if crop % net.multiple or crop < net.minimum:
+            rule = f"its sides must be multiples of {net.multiple}, at least {net.minimum}"
+            faults[section] = Fault(
+                ("data", "crop_size"),
+                f"{crop} does not fit '{node.name}': {rule}. {_remedy(section, node, crop, ins, outs)}",
+            )
+    return nets, list(faults.values())
+
+
+def _remedy(section: str, node: Named, crop: int, ins: int, outs: int) -> str:
+    """The depth that takes this crop, where the network has one; else the next crop that fits."""
+    for key in ("num_downs", "num_layers"):
+        for depth in range(node.args.get(key, 0) - 1, 0, -1):
+            try:
+                with torch.device("meta"):
+                    net = _network(section, node.model_copy(update={key: depth}), ins, outs)
+            except ValueError:
+                continue
+            if crop % net.multiple == 0 and crop >= net.minimum:
+                return f"Use {section}.{key}={depth}, or a crop of {_next_crop(section, node, crop, ins, outs)}."
+    return f"Use a crop of {_next_crop(section, node, crop, ins, outs)}."
+
+
+def _next_crop(section: str, node: Named, crop: int, ins: int, outs: int) -> int:
+    with torch.device("meta"):
+        net = _network(section, node, ins, outs)
+    return max(-(-crop // net.multiple), -(-net.minimum // net.multiple)) * net.multiple
+
+
+def _lipschitz(recipe: Recipe, nets: Mapping[str, nn.Module]) -> list[Fault]:
+    objective, constraint = OBJECTIVES.get(recipe.method.objective), CONSTRAINTS.get(recipe.method.constraint.name)
+    faults, critic = [], recipe.discriminator.args
+    if objective.needs_lipschitz and not constraint.lipschitz and not critic.get("spectral_norm"):
+        words = f"'{recipe.method.objective}' needs a Lipschitz critic."
+        remedy = "Set method.constraint to {name: gp} or {name: clip}, or discriminator.spectral_norm to true."
+        faults.append(Fault(("method", "objective"), f"{words} {remedy}"))
+    wiring = METHODS.get(recipe.method.name).wiring(domain_channels(recipe))
+    critics = [nets[name] for name, (section, *_) in wiring.items() if section == "discriminator" and name in nets]
+    has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for net in critics for module in net.modules())
+    if constraint.per_sample and has_batch_norm:
+        words = f"'{recipe.method.constraint.name}' penalises each picture's own gradient,"
+        remedy = "which batch normalisation in the discriminator mixes. Set discriminator.norm to instance or none."
+        faults.append(Fault(("method", "constraint"), f"{words} {remedy}"))
+    return faults
+
+
+# ---------------------------------------------------------------------------------------------------- building
+
+
+def card_hint(recipe: Recipe) -> str:
+    """Where the named data set of a recipe's path can be had, from its card; empty for a user's own folder."""
+    name = str(recipe.data.path or "").rstrip("/").rpartition("/")[2]
+    file = shipped("cards") / f"{name}.yaml"
+    if not file.is_file():
+        return ""
+    card, _ = read_yaml(file)
+    return f" {card['title']}: download {card['source']} and unpack it there, or set data.path to where you have it."
+
+
+def dataset(recipe: Recipe):
+    """The data set of a recipe; reads the folder. UserError in words for whatever is wrong with it."""
+    data = recipe.data
+    common = {key: getattr(data, key) for key in COMMON_DATA if key not in ("a", "b", "seed", "hint")}
+    sides = {side: getattr(data, side).model_dump() for side in ("a", "b")}
+    hint = {"hint": card_hint(recipe)} if DATASETS.get(data.kind).needs_path else {}
+    return DATASETS.build(data.kind, **common, **sides, **data.args, **hint, seed=recipe.train.seed)
+
+
+def resolved(recipe: Recipe, data) -> Recipe:
+    """The recipe with `auto` replaced by what the data are; RecipeError where that makes it impossible."""
+    found = {side: type(recipe.data.a)(**values) for side, values in data.resolved().items()}
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=found)})
+    if faults := impossible(recipe):
+        raise RecipeError("with these data, the recipe", faults)
+    return recipe
+
+
+def domain_channels(recipe: Recipe) -> dict[str, int]:
+    """{key: channels} of a recipe; 3 where it still says auto."""
+    sides = {side: getattr(recipe.data, side).channels for side in ("a", "b")}
+    a, b = (3 if sides[side] == "auto" else sides[side] for side in ("a", "b"))
+    if recipe.data.args.get("direction") == "ba":
+        a, b = b, a
+    return dict(zip(METHODS.get(recipe.method.name).keys, (a, b), strict=True))
+
+
+def method(recipe: Recipe, runtime):
+    """Networks, optimizers and the method of a resolved recipe, on the runtime's device, seeded by train.seed."""
+    kind = METHODS.get(recipe.method.name)
+    nets = {}
+    for name, (section, ins, outs) in kind.wiring(domain_channels(recipe)).items():
+        torch.manual_seed(derive(recipe.train.seed, "init", name))
+        nets[name] = runtime.prepare(_network(section, getattr(recipe, section), ins, outs)).train()
+    optimizers = {}
+    for group, members in kind.groups.items():
+        node = recipe.optimizer[group]
+        parameters = [parameter for name in members for parameter in nets[name].parameters()]
+        optimizers[group] = OPTIMIZERS.build(node.name, parameters, **node.args, fused=runtime.fused)
+    chosen = recipe.method
+    return kind(
+        nets,
+        optimizers,
+        runtime,
+        objective=OBJECTIVES.build(chosen.objective),
+        constraint=CONSTRAINTS.build(chosen.constraint.name, **chosen.constraint.args),
+        augment=DiffAugment(recipe.augment.policy),
+        num_critic=chosen.num_critic,
+        **chosen.args,
+    )
+
+
+def weights_meta(recipe: Recipe, name: str, built, data) -> dict[str, dict]:
+    """{export: metadata} that lets a weights file be used without its recipe.
+
+    Args:
+        name: of the recipe.
+        built: the method.
+        data: the data set, whose domains and layout go along.
+    """
+    metas, direction = {}, recipe.data.args.get("direction") if "input" in data.keys else None
+    for export, net_name in built.exports.items():
+        source, target = built.maps[net_name]
+        net, node = built.nets[net_name], recipe.generator
+        args = {
+            key: False if key == "spectral_norm" else value for key, value in node.args.items()
+        }  # baked in, see samples
+        metas[export] = {
+            "kind": "generator",
+            "version": __version__,
+            "recipe": name,
+            "method": recipe.method.name,
+            "export": export,
+            "direction": direction or f"{source}{target}",
+            "net": {"name": node.name, "args": args, "in_channels": net.in_channels, "out_channels": net.out_channels},
+            "input": _domain_meta(data.domains[source]),
+            "output": _domain_meta(data.domains[target]),
+            "side": data.side,  # the half of a side-by-side file that is the input, if the data are such files
+            "load_size": recipe.data.load_size,
+            "crop_size": recipe.data.crop_size,
+            "multiple": net.multiple,
+            "minimum": net.minimum,
+            "translate": recipe.translate.model_dump(),
+        }
+    return metas
+
+
+def _domain_meta(domain) -> dict:
+    return {"channels": domain.channels, "range": list(domain.range), "depth": domain.depth}
+
+
+def _network(section: str, node: Named, ins: int, outs: int) -> nn.Module:
+    channels = (ins, outs) if section == "generator" else (ins,)
+    return NETS[section].build(node.name, *channels, **node.args)

@@ -1,0 +1,363 @@
+"""The shape of a recipe: typed, closed models; YAML and `section.key=value`; every fault at once, with its line.
+
+`read` turns a file and the command line's overrides into a `Source` (plain data and where each value stands);
+`parse` turns a Source into a `Recipe` and a list of faults. What the *names* in a recipe mean is not known here:
+`arguments` checks the arguments of whatever stands behind a name against its signature (see `i2i.build`).
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from i2i.errors import UserError
+from i2i.registry import nearest
+from i2i.yamlfile import COMMAND_LINE, YamlError, read_yaml, read_yaml_value
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a recipe: where (a path of keys) and what, in a sentence with the remedy."""
+
+    where: tuple[str, ...]
+    message: str
+
+
+class RecipeError(UserError):
+    """All faults of a recipe in one message."""
+
+    def __init__(
+        self, origin: str, faults: Iterable[Fault], lines: Mapping[tuple, int | str] = types.MappingProxyType({})
+    ):
+        self.origin, self.lines = origin, lines
+        self.faults = sorted(faults, key=lambda fault: str(self._line(fault)).zfill(8))  # as the file is read
+        count = len(self.faults)
+        head = f"{origin} has {count} problem{'s' if count > 1 else ''}:"
+        super().__init__("\n".join([head, *(f"  {self._place(fault)}{fault.message}" for fault in self.faults)]))
+
+    def _line(self, fault: Fault) -> int | str | None:
+        nearest_first = [fault.where[:n] for n in range(len(fault.where), 0, -1)]
+        below = (where for where in self.lines if fault.where and where[: len(fault.where)] == fault.where)
+        return next((self.lines[where] for where in (*nearest_first, *below) if where in self.lines), None)
+
+    def _place(self, fault: Fault) -> str:
+        line = self._line(fault)
+        shown = f"line {line}, " if isinstance(line, int) else f"{line}, " if line else ""
+        return f"{shown}{'.'.join(fault.where)}: " if fault.where else shown
+
+
+# ---------------------------------------------------------------------------------------------------- the models
+
+
+class Section(BaseModel):
+    """Frozen and closed: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Named(Section):
+    """A name and the arguments of what it names, which its signature checks."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+
+    @property
+    def args(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class MethodSection(Named):
+    objective: str
+    num_critic: int = Field(1, ge=1)
+    constraint: Named = Named(name="none")
+
+
+class AugmentSection(Section):
+    policy: list[str] = []
+
+
+class DomainSection(Section):
+    channels: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | Literal["auto"] = "auto"
+
+
+class DataSection(Section):
+    model_config = ConfigDict(extra="allow")
+    kind: str
+    path: str | None = None
+    load_size: int | None = Field(None, ge=1)
+    crop_size: int = Field(ge=1)
+    flip: bool = True
+    transform: str | None = None
+    workers: int = Field(4, ge=0)
+    a: DomainSection = DomainSection()
+    b: DomainSection = DomainSection()
+
+    @property
+    def args(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class TrainSection(Section):
+    steps: int = Field(ge=1)
+    decay_from: int | None = Field(None, ge=0)
+    warmup: int = Field(0, ge=0)
+    batch_size: int = Field(1, ge=1)
+    seed: int = Field(0, ge=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    clip_grad: float | None = Field(None, gt=0)
+    ema: float | None = Field(None, gt=0, lt=1)
+    compile: bool = False
+    channels_last: bool = False
+    log_every: int = Field(100, ge=1)
+    sample_every: int | None = Field(2000, ge=1)
+    save_every: int = Field(5000, ge=1)
+    keep: int = Field(3, ge=1)
+
+
+class TranslateSection(Section):
+    norm: Literal["batch", "running"] = "running"
+    dropout: bool = False
+    seed: int = Field(0, ge=0)
+
+
+class EvaluateSection(Section):
+    protocol: str | None = None
+    every: int | None = Field(None, ge=1)
+
+
+class Recipe(Section):
+    """One complete training recipe; field order is the order of every recipe file."""
+
+    method: MethodSection
+    generator: Named
+    discriminator: Named
+    augment: AugmentSection = AugmentSection()
+    data: DataSection
+    optimizer: dict[str, Named]
+    train: TrainSection
+    translate: TranslateSection = TranslateSection()
+    evaluate: EvaluateSection = EvaluateSection()
+
+    def dump(self) -> str:
+        """The recipe as YAML, every value written out."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False, default_flow_style=None, width=120)
+
+
+# ---------------------------------------------------------------------------------------------------- reading
+
+
+@dataclass
+class Source:
+    """A recipe as written: plain data, where it came from, and the line of every key."""
+
+    name: str
+    origin: str
+    data: dict[str, Any]
+    lines: dict[tuple, int | str] = field(default_factory=dict)
+
+
+def shipped(folder: str) -> Path:
+    """The `recipes` or `cards` that came with the package: inside it in a wheel, beside it in a checkout."""
+    inside = Path(__file__).parent / folder
+    beside = {"recipes": "recipes", "cards": "datasets"}[folder]
+    return inside if inside.is_dir() else Path(__file__).parent.parent / beside
+
+
+def locate(recipe: str | Path) -> Path:
+    """The file of a recipe given by path, or by the name of a shipped one ("cyclegan_horse2zebra").
+
+    `recipes/NAME.yaml` also finds the shipped recipe where no such file exists: the README's commands then work after
+    installing a wheel, outside a checkout.
+    """
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a recipe. Give a .yaml file, or the name of a shipped recipe.")
+    known = sorted(file.stem for file in shipped("recipes").glob("*.yaml"))
+    by_name = path.parent in (Path(), Path("recipes")) and path.suffix in ("", ".yaml")
+    if by_name and path.stem in known:
+        return shipped("recipes") / f"{path.stem}.yaml"
+    raise UserError(f"no recipe file {path}.{nearest(path.stem, known)} Shipped recipes: {', '.join(known)}")
+
+
+def read(recipe: str | Path, overrides: Iterable[str] = ()) -> Source:
+    """A recipe file with `section.key=value` overrides applied; RecipeError for bad YAML or a bad override."""
+    path = locate(recipe)
+    try:
+        data, lines = read_yaml(path)
+    except YamlError as error:
+        raise RecipeError(str(path), [Fault((), str(error))]) from None
+    source = Source(path.stem, str(path), data, lines)
+    faults = [fault for text in overrides if (fault := _override(source, text))]
+    if faults:
+        raise RecipeError(source.origin, faults)
+    return source
+
+
+def _override(source: Source, text: str) -> Fault | None:
+    key, equals, written = text.partition("=")
+    if not equals or not key.strip():
+        return Fault((), f"'{text}' is not an override. Write section.key=value, as in train.steps=1000.")
+    try:
+        value = read_yaml_value(written)
+    except YamlError as error:
+        return Fault((), f"command line, {key}: {error}")
+    *parents, last = where = tuple(key.strip().split("."))
+    node = source.data
+    for depth, parent in enumerate(parents, start=1):
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            return Fault((), f"command line, {key}: '{'.'.join(where[:depth])}' holds a value, not keys.")
+    node[last] = value
+    for known in [known for known in source.lines if known[: len(where)] == where]:
+        del source.lines[known]
+    source.lines[where] = COMMAND_LINE
+    return None
+
+
+def parse(source: Source) -> tuple[dict[str, Any], list[Fault]]:
+    """Validates section by section: (the sections that are right, all faults). Without any: `Recipe(**sections)`."""
+    sections, faults = {}, []
+    fields = Recipe.model_fields
+    for name in source.data:
+        if name not in fields:
+            faults.append(
+                Fault((str(name),), f"is not a section.{nearest(str(name), fields)} Known: {', '.join(fields)}")
+            )
+    for name, info in fields.items():
+        if name not in source.data:
+            if info.is_required():
+                faults.append(Fault((name,), "this section is missing."))
+            else:
+                sections[name] = info.default
+            continue
+        model = create_model(name, __base__=Section, **{name: (info.annotation, ...)})
+        try:
+            sections[name] = getattr(model.model_validate({name: source.data[name]}), name)
+        except ValidationError as error:
+            faults += faults_of(error, source.data, Recipe)
+    return sections, faults
+
+
+# ---------------------------------------------------------------------------------------------------- arguments
+
+
+def arguments(thing: Callable, skip: Iterable[str] = ()) -> type[BaseModel]:
+    """A closed model of the keyword-only parameters of `thing`: what a recipe may say about it, and the defaults."""
+    hints = typing.get_type_hints(thing.__init__ if inspect.isclass(thing) else thing)
+    fields = {
+        name: (
+            _strict(hints.get(name, Any)),
+            ... if parameter.default is parameter.empty else _listed(parameter.default),
+        )
+        for name, parameter in inspect.signature(thing).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in set(skip)
+    }
+    return create_model(getattr(thing, "__name__", "arguments"), __base__=Section, **fields)
+
+
+def bind(
+    thing: Callable, given: Mapping[str, Any], where: tuple[str, ...], skip: Iterable[str] = ()
+) -> tuple[dict, list[Fault]]:
+    """The arguments for `thing` with its defaults filled in, in its order; or what is wrong with those given."""
+    model = arguments(thing, skip)
+    try:
+        return model.model_validate(dict(given)).model_dump(), []
+    except ValidationError as error:
+        return {}, [Fault((*where, *fault.where), fault.message) for fault in faults_of(error, dict(given), model)]
+
+
+def _strict(annotation: Any) -> Any:
+    """YAML has lists where Python has tuples."""
+    if typing.get_origin(annotation) is tuple:
+        inner = typing.get_args(annotation)
+        return Annotated[list[inner[0]], Field(min_length=len(inner), max_length=len(inner))]
+    return annotation
+
+
+def _listed(default: Any) -> Any:
+    return list(default) if isinstance(default, tuple) else default
+
+
+# ---------------------------------------------------------------------------------------------------- words for faults
+
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a word",
+    "list_type": "a list",
+    "dict_type": "a section of keys",
+    "model_type": "a section of keys",
+    "model_attributes_type": "a section of keys",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def faults_of(error: ValidationError, data: Mapping, model: type[BaseModel]) -> list[Fault]:
+    """Pydantic's errors in our words; the branches of a union are one fault."""
+    seen: dict[tuple, list[str]] = {}
+    for entry in error.errors(include_url=False):
+        where = _known_part(entry["loc"], data, entry["type"])
+        seen.setdefault(where, []).append(_words(entry, where, data, model))
+    return [Fault(where, " Or: ".join(dict.fromkeys(messages))) for where, messages in seen.items()]
+
+
+def _known_part(loc: tuple, data: Any, kind: str) -> tuple[str, ...]:
+    """The location without the tags that unions add to it."""
+    path = []
+    for key in loc:
+        if (isinstance(data, Mapping) and key in data) or (isinstance(data, list) and isinstance(key, int)):
+            data = data[key]
+        elif not (kind == "missing" and key == loc[-1]):
+            continue
+        path.append(str(key))
+    return tuple(path)
+
+
+def _words(entry: dict, where: tuple[str, ...], data: Mapping, model: type[BaseModel]) -> str:
+    kind, value, context = entry["type"], entry["input"], entry.get("ctx", {})
+    shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    if kind == "extra_forbidden":
+        known = _keys_at(where[:-1], model)
+        return f"there is no such key here.{nearest(where[-1], known)} Known: {', '.join(known)}"
+    if kind == "missing":
+        return "is missing and has no default."
+    if where[-1:] == ("precision",) and value == "fp16":
+        return "'fp16' is not offered: GAN gradients underflow in it and the penalties break. Use bf16, or fp32."
+    if kind == "literal_error":
+        known = [word.strip("' ") for word in context["expected"].replace(" or ", ", ").split(",")]
+        return f"{shown} is not one of {' | '.join(known)}.{nearest(str(value), known)}"
+    if kind in _TYPES:
+        return f"{shown} is not {_TYPES[kind]}."
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        return f"{shown} must be {words} {context[key]:g}."
+    if kind in ("too_short", "too_long"):
+        count = context.get("min_length", context.get("max_length"))
+        return f"{shown} must have {count} entries."
+    return f"{shown}: {entry['msg'].lower()}."
+
+
+def _keys_at(path: tuple[str, ...], model: Any) -> list[str]:
+    """The keys that a closed model has at a path."""
+    for key in path:
+        annotation = model.model_fields[key].annotation if key in model.model_fields else None
+        candidates = [annotation, *typing.get_args(annotation)]
+        model = next((c for c in candidates if inspect.isclass(c) and issubclass(c, BaseModel)), model)
+    return list(model.model_fields)

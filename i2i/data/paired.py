@@ -1,0 +1,145 @@
+"""Pairs of pictures, an input and its target: side by side in one file, or under the same stem in two folders."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from i2i.data import DATASETS
+from i2i.data.folders import Split, paired_splits
+from i2i.data.pictures import BrokenPicture, read
+from i2i.data.pictureset import Broken, PictureSet, Pixels, next_good, preview_split, too_many
+from i2i.data.survey import Survey
+from i2i.errors import UserError
+
+
+@DATASETS.register("paired")
+class Paired(PictureSet):
+    """The pairs below `path`: `<split>/*` side by side, `<split>/A` + `<split>/B`, or `<split>A` + `<split>B`.
+
+    Args:
+        path: the folder that holds the splits train, and val and test where they exist.
+        direction: "ab" reads A (the left half) and writes B, "ba" the other way.
+        a, b: the recipe's domains, {"channels": 1 | 3 | "auto", "range": [low, high] | "auto"}.
+        hint: where the data can be had, appended when they are not there.
+        seed, load_size, crop_size, flip, transform: as in every data set (see `PictureSet`).
+
+    Raises:
+        UserError: in one sentence, whatever is wrong with the folder or the headers of its training files.
+    """
+
+    needs_path: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        path: str | os.PathLike,
+        load_size: int | None,
+        crop_size: int,
+        flip: bool,
+        transform: str | None,
+        a: Mapping[str, Any],
+        b: Mapping[str, Any],
+        direction: Literal["ab", "ba"] = "ab",
+        seed: int,
+        hint: str = "",
+    ):
+        if direction not in ("ab", "ba"):
+            raise UserError(
+                f"direction '{direction}' is not ab (A to B) or ba (B to A). Set data.direction to one of these."
+            )
+        self.splits = paired_splits(Path(path).expanduser(), hint)
+        train = self.splits["train"]
+        surveys = [Survey(files) for files in (train.a, train.b) if files is not None]
+        broken = [report for survey in surveys for report in survey.broken]
+        if sentence := too_many(dict(broken), sum(len(survey.files) for survey in surveys)):
+            raise UserError(sentence)
+        (_check_halves if train.b is None else _check_sizes)(*surveys)
+        for survey in surveys:
+            survey.check_crop(load_size, crop_size, halves=train.b is None)
+        super().__init__(
+            seed=seed,
+            sides=dict(zip(self.keys_of({}), direction)),
+            domains={"a": surveys[0].domain("a", a), "b": surveys[-1].domain("b", b)},
+            together=True,
+            load_size=load_size,
+            crop_size=crop_size,
+            flip=flip,
+            transform=transform,
+        )
+        self.broken = broken
+        self.notes = [*train.notes, *dict.fromkeys(note for survey in surveys for note in survey.notes)]
+        if train.b is None:
+            self.side = {"ab": "left", "ba": "right"}[direction]
+
+    @staticmethod
+    def keys_of(args: Mapping[str, Any]) -> tuple[str, str]:
+        """The keys of a batch."""
+        return ("input", "target")
+
+    def __len__(self) -> int:
+        return len(self.splits["train"].a)
+
+    @property
+    def files(self) -> int:
+        return len(self) * (1 if self.splits["train"].b is None else 2)
+
+    def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
+        return next_good(lambda place: self.pair(self.splits["train"], place), index, len(self), self.files)
+
+    def pair(self, split: Split, index: int) -> Pixels:
+        """Pair `index` of a split, whole.
+
+        Raises:
+            BrokenPicture: one of its files is, or they are of two sizes, or the halves are.
+        """
+        paths = {"a": split.a[index], "b": (split.a if split.b is None else split.b)[index]}
+        if split.b is None:
+            halves = dict(zip("ab", _halves(read(paths["a"]).pixels, paths["a"])))
+        else:
+            halves = {side: read(file).pixels for side, file in paths.items()}
+            if halves["a"].shape[:2] != halves["b"].shape[:2]:
+                raise BrokenPicture(
+                    paths["b"], f"it is {_size(halves['b'])} and its partner {paths['a']} {_size(halves['a'])}"
+                )
+        return {key: self.fitted(halves[side], key, paths[side]) for key, side in self._sides.items()}
+
+    def previews(self, count: int) -> list[Pixels]:
+        split = preview_split(self.splits)
+        return self.first_good(lambda index: self.pair(split, index), count, len(split.a))
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"
+
+
+def _halves(pixels: np.ndarray, path: str) -> tuple[np.ndarray, np.ndarray]:
+    width = pixels.shape[1]
+    if width % 2:
+        raise BrokenPicture(path, f"its width {width} is odd, so it does not hold two pictures side by side")
+    return pixels[:, : width // 2], pixels[:, width // 2 :]
+
+
+def _check_halves(survey: Survey) -> None:
+    odd = survey.width % 2 == 1
+    if odd.any():
+        verb = "picture has" if odd.sum() == 1 else "pictures have"
+        raise UserError(
+            f"{odd.sum()} {verb} an odd width and cannot hold a pair side by side, the first {survey.first(odd)} "
+            f"({int(survey.width[odd][0])} px). Cut them again, or lay the pairs in two folders A and B."
+        )
+
+
+def _check_sizes(a: Survey, b: Survey) -> None:
+    differ = a.good & b.good & ((a.width != b.width) | (a.height != b.height))
+    if differ.any():
+        index = int(np.flatnonzero(differ)[0])
+        shown = " and ".join(
+            f"{survey.files[index]} {survey.width[index]} x {survey.height[index]}" for survey in (a, b)
+        )
+        verb = "pair has" if differ.sum() == 1 else "pairs have"
+        raise UserError(
+            f"{differ.sum()} {verb} pictures of two sizes, the first {shown}. Resize or crop one of each pair."
+        )

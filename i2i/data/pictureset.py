@@ -1,0 +1,155 @@
+"""What every set of pictures shares: which key is which domain, and how decoded pictures become one training sample."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from i2i.data.domain import Domain
+from i2i.data.pictures import BrokenPicture, to_channels
+from i2i.data.transform import Transform
+from i2i.errors import UserError
+from i2i.seeds import derive
+
+Pixels = dict[str, np.ndarray]  # key -> (H, W, C), the levels of a file
+
+
+class Broken(NamedTuple):
+    """A file that could not be used, and why."""
+
+    path: str
+    why: str
+
+
+def preview_split(splits: Mapping[str, Any]) -> Any:
+    """The split that previews are drawn from: test, else val, else train."""
+    return next(splits[name] for name in ("test", "val", "train") if name in splits)
+
+
+def too_many(broken: Mapping[str, str], files: int) -> str | None:
+    """The sentence that ends a run when more than 1 % of `files` (at least 1) are broken: {path: why}. Else None."""
+    allowed = max(1, files // 100)
+    if len(broken) <= allowed:
+        return None
+    shown = "; ".join(f"{path}: {why}" for path, why in list(broken.items())[:3])
+    return (
+        f"{len(broken)} of {files:,} training files are broken, and at most {allowed} may be (1 %, or 1). "
+        f"Repair or remove them. The first: {shown}"
+    )
+
+
+def next_good(load: Callable[[int], Any], index: int, count: int, files: int) -> tuple[Any, list[Broken]]:
+    """`load` of `index`, or of the next one of `count`, round and round, that is not broken; and those that were.
+
+    Raises:
+        UserError: more are broken in a row than a run of `files` training files accepts, or all of them.
+    """
+    broken: dict[str, str] = {}
+    for step in range(count):
+        try:
+            return load((index + step) % count), [Broken(*report) for report in broken.items()]
+        except BrokenPicture as error:
+            broken[error.path] = error.why
+        if sentence := too_many(broken, files):
+            raise UserError(sentence)
+    raise UserError(f"none of {count} training files can be read. " + "; ".join(map(": ".join, broken.items())))
+
+
+class PictureSet:
+    """The base of the data sets. A subclass finds or draws pictures; this class makes samples of them.
+
+    A subclass calls `__init__` with what it resolved, and writes `__len__`, `files`, `pictures` and `previews`.
+
+    Args:
+        seed: of the whole run; every draw derives from it.
+        sides: which of the recipe's domains "a" and "b" each key of a batch is: {"input": "b", "target": "a"}.
+        domains: {"a": Domain, "b": Domain}, resolved.
+        together: whether one draw moves all pictures of a sample (pairs), or each its own.
+        load_size, crop_size, flip, transform: the recipe's data section (see `Transform`).
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        sides: dict[str, str],
+        domains: dict[str, Domain],
+        together: bool,
+        load_size: int | None,
+        crop_size: int,
+        flip: bool,
+        transform: str | None,
+    ):
+        self.seed, self.together = seed, together
+        self.keys = tuple(sides)
+        self.domains = {key: domains[side] for key, side in sides.items()}
+        self.transform = Transform(load_size, crop_size, flip, transform)
+        self.notes: list[str] = []  # sentences about what is converted or set aside, to be said once
+        self.broken: list[Broken] = []  # found before the first sample
+        self.side: str | None = None  # "left" or "right": the half of a side-by-side file that is the input
+        self._sides = dict(sides)
+
+    def __len__(self) -> int:
+        """Training samples of one epoch."""
+        raise NotImplementedError
+
+    @property
+    def files(self) -> int:
+        """Training files (for a drawn set: pictures)."""
+        raise NotImplementedError
+
+    def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
+        """Training sample `index` of `epoch` before the transform: {key: (H, W, C)}, with the channels and depth of the
+        key's domain. A pure function of (seed, epoch, index) and the files."""
+        raise NotImplementedError
+
+    def previews(self, count: int) -> list[Pixels]:
+        """Up to `count` samples of test (else val, else train), whole, with the channels and depth of their domains."""
+        raise NotImplementedError
+
+    def fitted(self, pixels: np.ndarray, key: str, path: str) -> np.ndarray:
+        """Decoded pixels with the channels of the key's domain; UserError, naming `path`, for another depth or RGB."""
+        domain = self.domains[key]
+        if pixels.dtype != domain.dtype:
+            raise UserError(
+                f"{path}: it has {8 * pixels.itemsize} bits a channel, and the training pictures of this domain have "
+                f"{domain.depth}. Convert it to the same depth."
+            )
+        return to_channels(pixels, domain.channels, path)
+
+    def first_good(self, load: Callable[[int], Any], count: int, available: int) -> list[Any]:
+        """The first `count` of `available` that `load` does not find broken; UserError where there is none."""
+        found, broken = [], []
+        for index in range(available):
+            if len(found) == count:
+                break
+            try:
+                found.append(load(index))
+            except BrokenPicture as error:
+                broken.append(error)
+        if broken and not found:
+            raise UserError(
+                f"none of {available} pictures to preview can be read. Repair or remove them. The first: {broken[0]}"
+            )
+        return found
+
+    def resolved(self) -> dict[str, dict[str, Any]]:
+        """The recipe's `a` and `b` with every `auto` replaced by what was found."""
+        found = {self._sides[key]: domain for key, domain in self.domains.items()}
+        return {side: {"channels": found[side].channels, "range": list(found[side].range)} for side in sorted(found)}
+
+    def item(self, epoch: int, index: int) -> tuple[dict[str, Tensor], list[Broken]]:
+        """Training sample `index` of `epoch`: {key: (C, crop, crop) float32 in [-1, 1]}, and the files replaced.
+
+        A pure function of (seed, epoch, index) and the files: the same in any process, in any order, after any start.
+        """
+        pictures, broken = self.pictures(epoch, index)
+        if self.together:
+            pictures = self.transform(pictures, derive(self.seed, "transform", epoch, index))
+        else:
+            pictures = {
+                key: self.transform({key: pixels}, derive(self.seed, "transform", epoch, index, key))[key]
+                for key, pixels in pictures.items()
+            }
+        return {key: self.domains[key].to_tensor(pictures[key]) for key in self.keys}, broken

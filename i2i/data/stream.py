@@ -1,0 +1,223 @@
+"""The endless order of training samples, and the processes that read them ahead."""
+
+import contextlib
+import signal
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+from torch.utils.data._utils import signal_handling
+
+from i2i.data.pictureset import Broken, PictureSet, too_many
+from i2i.errors import UserError
+from i2i.seeds import derive
+
+LOOK_EVERY = 5.0  # seconds between looks at the workers while a batch does not come
+Place = tuple[int, int]  # (epoch, index)
+
+
+class Stream:
+    """Batches of places for ever: sample number n is (n // length, permutation of epoch n // length at n % length).
+
+    Every epoch visits every index once; batches run across its end. Where to begin is a number, so a continued run
+    draws what the unbroken one would have drawn.
+
+    Args:
+        length: samples of an epoch.
+        batch_size: places in a batch.
+        start: batches that were drawn before.
+    """
+
+    def __init__(self, length: int, seed: int, batch_size: int, start: int = 0):
+        if length < 1 or batch_size < 1 or start < 0:
+            raise ValueError(f"length {length} and batch_size {batch_size} must be 1 or more, start {start} 0 or more.")
+        self.length, self.seed, self.batch_size, self.start = length, seed, batch_size, start
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        epoch, order = -1, None
+        number = self.start * self.batch_size
+        while True:
+            batch = []
+            for _ in range(self.batch_size):
+                if number // self.length != epoch:
+                    epoch = number // self.length
+                    order = self.permutation(epoch)
+                batch.append((epoch, int(order[number % self.length])))
+                number += 1
+            yield batch
+
+    def permutation(self, epoch: int) -> np.ndarray:
+        """The order of an epoch, (length,). RandomState, because its numbers are frozen across NumPy versions."""
+        return np.random.RandomState(derive(self.seed, "order", epoch) % 2**32).permutation(self.length)
+
+
+class Loader:
+    """An endless iterator of {key: (B, C, H, W) float32}; the same pictures for any number of workers and any start.
+
+    Args:
+        dataset: gives the samples.
+        start_batch: batches that an earlier part of the run consumed.
+        workers: processes that read ahead; 0 reads in this one.
+        pin_memory: put batches where a CUDA device copies from without waiting.
+        say: takes the sentences about conversions, and one for each broken file.
+        timeout: seconds to wait for a batch before a worker is taken to hang.
+
+    Raises:
+        UserError: while iterating: more than 1 % of the files (and more than 1) are broken, or a worker hangs or dies.
+    """
+
+    def __init__(
+        self,
+        dataset: PictureSet,
+        *,
+        batch_size: int,
+        seed: int,
+        start_batch: int = 0,
+        workers: int = 0,
+        pin_memory: bool = False,
+        say: Callable[[str], None] = print,
+        timeout: float = 300,
+    ):
+        self.dataset, self.workers, self.say, self.timeout = dataset, workers, say, timeout
+        self.broken: dict[str, str] = {}  # path -> why
+        for note in dataset.notes:
+            say(note)
+        self._report(dataset.broken)
+        many: dict[str, Any] = {}
+        if workers:
+            # a fork shares what is imported and listed; where it is unsafe, the platform's own way
+            start = "fork" if sys.platform == "linux" else "spawn"
+            many = {"multiprocessing_context": start, "persistent_workers": True, "timeout": min(timeout, LOOK_EVERY)}
+            many["worker_init_fn"] = _start_worker
+        loader = DataLoader(
+            _Samples(dataset),
+            batch_sampler=Stream(len(dataset), seed, batch_size, start_batch),
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # or it would draw from the one that dropout and noise draw from
+            **many,
+        )
+        dataset.transform.prepare()  # before the fork: what is imported here is shared
+        with _signals_held():
+            self._batches = iter(loader)
+        if workers:  # or the death of a worker would be raised by a signal handler, even in the middle of a save
+            signal_handling._remove_worker_pids(id(self._batches))
+            self._batches._worker_pids_set = False
+        self.close = weakref.finalize(self, _end, self._batches)  # call it to end the workers; also at exit
+
+    def __iter__(self) -> "Loader":
+        return self
+
+    def __next__(self) -> dict[str, Tensor]:
+        if not self.close.alive:
+            raise ValueError("this loader is closed. Make a new one, with start_batch where it should go on.")
+        try:
+            batch, broken, error = self._wait()
+        except (RuntimeError, OSError, EOFError) as problem:
+            words = self._worker_failed(problem)
+            if words is None:
+                raise
+            raise UserError(words) from problem
+        self._report(broken)
+        if error is not None:
+            raise UserError(error)
+        return batch
+
+    def _wait(self) -> Any:
+        """The next batch, waited for in short turns: after each PyTorch looks whether all workers are alive."""
+        end = time.monotonic() + self.timeout
+        while True:
+            try:
+                return next(self._batches)
+            except RuntimeError as problem:
+                if "timed out" not in str(problem) or time.monotonic() > end:
+                    raise
+
+    def _report(self, broken: list[Broken]) -> None:
+        for path, why in broken:
+            if path not in self.broken:
+                self.broken[path] = why
+                self.say(f"{path} is broken and left out, the next one takes its place: {why}")
+        if error := too_many(self.broken, self.dataset.files):
+            raise UserError(error)
+
+    def _worker_failed(self, problem: Exception) -> str | None:
+        """What PyTorch says of a lost worker, in our words; None for a fault inside `item`, which stays what it is."""
+        text = str(problem)
+        if not self.workers or text.startswith("Caught"):
+            return None
+        if "timed out" in text:
+            return (
+                f"no batch came from {self.workers} data workers within {self.timeout:g} seconds: one hangs, as on a "
+                "disk that does not answer. Continue the run, with data.workers=0 to read in the main process."
+            )
+        if "DataLoader worker" in text or not isinstance(
+            problem, RuntimeError
+        ):  # the latter while a batch is handed over
+            return (
+                f"a data worker died ({text.partition('. ')[0]}), as when memory runs out. Continue the run with fewer "
+                f"data.workers than {self.workers}, or with 0."
+            )
+        return None
+
+
+class _Samples:
+    """`PictureSet.item` for a DataLoader: errors of the user travel as text, not as a traceback of a worker."""
+
+    def __init__(self, dataset: PictureSet):
+        self.dataset = dataset
+
+    def __getitem__(self, place: Place) -> tuple[dict[str, Tensor] | None, list[Broken], str | None]:
+        try:
+            return *self.dataset.item(*place), None
+        except UserError as error:
+            return None, [], str(error)
+
+
+def _collate(samples: list) -> tuple[dict[str, Tensor] | None, list[Broken], str | None]:
+    pictures, broken, errors = zip(*samples)
+    error = next((text for text in errors if text is not None), None)
+    reports = [report for sample in broken for report in sample]
+    return default_collate(list(pictures)) if error is None else None, reports, error
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """A Ctrl-C or kill of the whole group waits; a worker inherits that, and is deaf before it can ignore by itself."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(_number: int) -> None:
+    """One thread each, and deaf to a Ctrl-C or a kill of the whole group: the main process ends its step, then them.
+
+    A worker whose main process is gone ends by itself: PyTorch's loop looks for its parent every few seconds.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+def _end(batches) -> None:
+    """Ends the workers of a DataLoader's iterator; one that is stuck in a read is killed."""
+    workers = getattr(batches, "_workers", [])
+    if workers:
+        batches._shutdown_workers()
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()

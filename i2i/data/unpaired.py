@@ -1,0 +1,100 @@
+"""Two folders of pictures, A and B, between which nothing corresponds."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from i2i.data import DATASETS
+from i2i.data.folders import Files, unpaired_splits
+from i2i.data.pictures import read
+from i2i.data.pictureset import Broken, PictureSet, Pixels, next_good, preview_split, too_many
+from i2i.data.survey import Survey
+from i2i.errors import UserError
+from i2i.seeds import derive
+
+
+@DATASETS.register("unpaired")
+class Unpaired(PictureSet):
+    """The pictures below `path`: `<split>A` + `<split>B`, or `<split>/A` + `<split>/B`; an epoch is the longer side.
+
+    Args:
+        path: the folder that holds the splits train, and val and test where they exist.
+        a, b: the recipe's domains, {"channels": 1 | 3 | "auto", "range": [low, high] | "auto"}.
+        hint: where the data can be had, appended when they are not there.
+        seed, load_size, crop_size, flip, transform: as in every data set (see `PictureSet`).
+
+    Raises:
+        UserError: in one sentence, whatever is wrong with the folder or the headers of its training files.
+    """
+
+    needs_path: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        path: str | os.PathLike,
+        load_size: int | None,
+        crop_size: int,
+        flip: bool,
+        transform: str | None,
+        a: Mapping[str, Any],
+        b: Mapping[str, Any],
+        seed: int,
+        hint: str = "",
+    ):
+        self.splits = unpaired_splits(Path(path).expanduser(), hint)
+        train = self.splits["train"]
+        surveys = {"a": Survey(train.a), "b": Survey(train.b)}
+        broken = [report for survey in surveys.values() for report in survey.broken]
+        if sentence := too_many(dict(broken), len(train.a) + len(train.b)):
+            raise UserError(sentence)
+        for survey in surveys.values():
+            survey.check_crop(load_size, crop_size)
+        super().__init__(
+            seed=seed,
+            sides={"a": "a", "b": "b"},
+            domains={side: surveys[side].domain(side, wanted) for side, wanted in (("a", a), ("b", b))},
+            together=False,
+            load_size=load_size,
+            crop_size=crop_size,
+            flip=flip,
+            transform=transform,
+        )
+        self.broken = broken
+        self.notes = [*train.notes, *(note for survey in surveys.values() for note in survey.notes)]
+
+    @staticmethod
+    def keys_of(args: Mapping[str, Any]) -> tuple[str, str]:
+        """The keys of a batch."""
+        return ("a", "b")
+
+    def __len__(self) -> int:
+        return max(len(self.splits["train"].a), len(self.splits["train"].b))
+
+    @property
+    def files(self) -> int:
+        return len(self.splits["train"].a) + len(self.splits["train"].b)
+
+    def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
+        """A in its order, round and round; B at a place drawn from (seed, epoch, index), as in the authors' code."""
+        train = self.splits["train"]
+        a, broken_a = self._good("a", train.a, index % len(train.a))
+        b, broken_b = self._good("b", train.b, derive(self.seed, "partner", epoch, index) % len(train.b))
+        return {"a": a, "b": b}, [*broken_a, *broken_b]
+
+    def _good(self, key: str, files: Files, index: int):
+        return next_good(
+            lambda place: self.fitted(read(files[place]).pixels, key, files[place]), index, len(files), self.files
+        )
+
+    def previews(self, count: int) -> list[Pixels]:
+        split = preview_split(self.splits)
+        columns = {}
+        for key, files in (("a", split.a), ("b", split.b)):
+            columns[key] = self.first_good(
+                lambda index, key=key, files=files: self.fitted(read(files[index]).pixels, key, files[index]),
+                count,
+                len(files),
+            )
+        return [dict(zip(columns, row)) for row in zip(*columns.values())]

@@ -1,0 +1,1 @@
+"""The one loop and what it needs to survive: runtime, schedule, EMA, checkpoint, run folder, samples."""

@@ -1,0 +1,126 @@
+"""A checkpoint is one file of named tensors and strict JSON: everything that a continued run needs, and a digest.
+
+Names: nets.<network>.<tensor>, ema.<network>.<tensor>, optimizers.<group>.<network>.<parameter>.<field>, and what the
+method keeps itself (pool.a.pictures). Nothing is pickled; a torn or altered file is recognised and passed over.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from i2i.errors import UserError
+from i2i.infer.weights import check_tensors, read_tensors, write_tensors
+
+FOLDER = "checkpoints"
+
+
+def path_of(run: Path, step: int) -> Path:
+    return run / FOLDER / f"{step:08d}.safetensors"
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run folder, newest first."""
+    return sorted(
+        (p for p in (run / FOLDER).glob("*.safetensors") if p.stem.isdigit()), key=lambda p: int(p.stem), reverse=True
+    )
+
+
+def save(run: Path, method, ema, meta: dict, keep: int) -> Path:
+    """Writes the checkpoint of `meta["step"]` whole or not at all, then removes all but the last `keep` up to it.
+
+    A later one can only be a damaged one that was passed over: it must not count, or it would push out whole ones.
+    """
+    (run / FOLDER).mkdir(exist_ok=True)
+    path = path_of(run, meta["step"])
+    write_tensors(path, gather(method, ema), {"kind": "checkpoint", **meta})
+    up_to_this = [old for old in checkpoints(run) if int(old.stem) <= meta["step"]]
+    for old in up_to_this[keep:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def newest(run: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], dict] | None:
+    """(tensors, meta) of the newest whole checkpoint; None when there is none at all.
+
+    Raises:
+        UserError: there are checkpoints, and none of them can be read.
+    """
+    found = checkpoints(run)
+    for path in found:
+        try:
+            tensors, meta = read_tensors(path)
+            if meta.get("kind") != "checkpoint":
+                raise UserError(f"{path} is not a checkpoint but {meta.get('kind')!r}.")
+            return tensors, meta
+        except UserError as error:
+            say(f"{error} Falling back to the checkpoint before it.")
+    if found:
+        raise UserError(
+            f"none of the {len(found)} checkpoints in {run / FOLDER} can be read. "
+            "Start anew with --fresh; nothing was removed."
+        )
+    return None
+
+
+def gather(method, ema) -> dict[str, Tensor]:
+    """Every tensor of a training state by name, on the CPU."""
+    tensors = {
+        f"nets.{name}.{key}": value for name, net in method.nets.items() for key, value in net.state_dict().items()
+    }
+    if ema is not None:
+        tensors |= {
+            f"ema.{name}.{key}": value for name, net in ema.nets.items() for key, value in net.state_dict().items()
+        }
+    for group, optimizer in method.optimizers.items():
+        for name, parameter in _parameters(method, group).items():
+            for field, value in optimizer.state.get(parameter, {}).items():
+                if value is not None:
+                    tensors[f"optimizers.{group}.{name}.{field}"] = torch.as_tensor(value)
+    tensors |= method.state()
+    return {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
+
+
+def restore(tensors: Mapping[str, Tensor], method, ema, device: torch.device) -> None:
+    """The reverse of `gather`, into a method of the same recipe; UserError when the names or shapes are not its own."""
+    nets = {f"nets.{name}": net for name, net in method.nets.items()}
+    if ema is not None:
+        nets |= {f"ema.{name}": net for name, net in ema.nets.items()}
+    expected = {
+        f"{prefix}.{key}": (value.shape, value.dtype)
+        for prefix, net in nets.items()
+        for key, value in net.state_dict().items()
+    }
+    check_tensors(expected, {name: value for name, value in tensors.items() if name.startswith(("nets.", "ema."))})
+    for prefix, net in nets.items():
+        net.load_state_dict({key: tensors[f"{prefix}.{key}"] for key in net.state_dict()})
+    for group, optimizer in method.optimizers.items():
+        _restore_optimizer(tensors, f"optimizers.{group}.", _parameters(method, group), optimizer)
+    own = {
+        name: value.to(device)
+        for name, value in tensors.items()
+        if not name.startswith(("nets.", "ema.", "optimizers."))
+    }
+    method.load_state(own)
+
+
+def _restore_optimizer(tensors: Mapping[str, Tensor], prefix: str, parameters: dict[str, Tensor], optimizer) -> None:
+    fields: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}
+    for key, value in tensors.items():
+        if key.startswith(prefix):
+            name, _, field = key.removeprefix(prefix).rpartition(".")
+            if name not in fields or value.shape not in ((), parameters[name].shape):
+                raise UserError(f"the checkpoint's optimizer state '{key}' does not belong to this recipe's networks.")
+            fields[name][field] = value
+    if len({tuple(sorted(found)) for found in fields.values()}) > 1:
+        raise UserError(f"the checkpoint's optimizer state '{prefix}*' is incomplete.")
+    order = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    state = {index: fields[names[id(parameter)]] for index, parameter in enumerate(order)}
+    plain = optimizer.state_dict()
+    optimizer.load_state_dict({"state": {k: v for k, v in state.items() if v}, "param_groups": plain["param_groups"]})
+
+
+def _parameters(method, group: str) -> dict[str, Tensor]:
+    return {f"{net}.{key}": value for net in method.groups[group] for key, value in method.nets[net].named_parameters()}

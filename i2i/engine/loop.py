@@ -1,0 +1,78 @@
+"""The training loop. It knows no method by name."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from i2i.engine.schedule import Schedule
+from i2i.seeds import derive
+
+
+@dataclass
+class Events:
+    """What the loop calls, and how often. `log` gets (step, scalars, images per second)."""
+
+    log: Callable[[int, dict[str, float], float], None]
+    sample: Callable[[int], None]
+    save: Callable[[int], None]
+    tick: Callable[[int], None]
+    stopping: Callable[[], bool]
+    log_every: int
+    sample_every: int | None
+    save_every: int
+
+
+def run_loop(
+    method,
+    batches,
+    runtime,
+    schedule: Schedule,
+    rates: dict[str, list[float]],
+    seed: int,
+    start: int,
+    batch_size: int,
+    events: Events,
+) -> int:
+    """Trains from step `start` to `schedule.steps`, or until `events.stopping()`; returns the last step done.
+
+        for step in start ... steps:
+            set the rate and the random seed            both functions of the step alone
+            scalars = method.step(k batches)            the whole algorithm
+            every log_every:     read scalars, log      the only place that waits for the device
+            every sample_every:  draw samples
+            every save_every, at the end, at a signal:  check that all is finite, save
+
+    A save comes after the samples and weights of its step: it is what makes them count.
+    """
+    step, images, since, stop = start, 0, time.perf_counter(), False
+    steps, k = schedule.steps, method.batches_per_step
+    while step < steps and not stop:
+        factor = schedule.factor(step)
+        for group, optimizer in method.optimizers.items():
+            for place, base in zip(optimizer.param_groups, rates[group], strict=True):
+                place["lr"] = base * factor
+        torch.manual_seed(derive(seed, "step", step))
+        runtime.step = step + 1
+        scalars = method.step(map(runtime.to_device, islice(batches, k)))
+        step += 1
+        images += k * batch_size
+        events.tick(step)
+
+        stop = events.stopping()  # asked once a step: a signal between two questions would be lost
+        end = step == steps
+        if step % events.log_every == 0 or end or stop:
+            values = {name: float(value) for name, value in scalars.items()}
+            runtime.check_finite(method)
+            now = time.perf_counter()
+            events.log(step, values, images / (now - since))
+            images, since = 0, now
+        if end or (events.sample_every and step % events.sample_every == 0):
+            runtime.check_finite(method)
+            events.sample(step)
+        if end or stop or step % events.save_every == 0:
+            runtime.check_finite(method)
+            events.save(step)
+    return step

@@ -1,0 +1,160 @@
+"""Device, precision, processes, and the one door to the weights. The only file that imports accelerate."""
+
+import types
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from i2i.errors import UserError
+from i2i.optimizers import guarded_step
+
+
+class NotFinite(UserError):
+    """A loss or a gradient became infinite or NaN; no weight was touched by it."""
+
+
+@dataclass
+class Failure:
+    """The first update that the finite gate stopped."""
+
+    step: int
+    group: str
+    scalar: str  # "loss" or "gradient norm"
+    value: float
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}: the {self.scalar} of {self.group} is {self.value}. Training stops: that update and "
+            "every later one was left out, and nothing was saved since. What was saved before is intact. Start anew "
+            "(--fresh) with a lower optimizer.*.lr, with train.clip_grad, or with train.precision=fp32."
+        )
+
+
+class Runtime:
+    """Carries out what a method asks for.
+
+    Args:
+        device: auto (cuda, then mps, then cpu) | cuda | mps | cpu.
+        precision: fp32, or bf16: autocast inside each network's forward, fp32 weights, fp32 outputs.
+        clip_grad: largest gradient norm of a group, or None.
+        branch: whether `descend` may look at values on the host (free on a CPU, a wait elsewhere); None: by device.
+    """
+
+    def __init__(
+        self, device: str = "auto", precision: str = "fp32", clip_grad: float | None = None, branch: bool | None = None
+    ):
+        self.accelerator = _accelerator(device)
+        self.device = self.accelerator.device
+        self.precision, self.clip_grad = precision, clip_grad
+        self.branch = self.device.type == "cpu" if branch is None else branch
+        self.ema = None
+        self.step = 0  # set by the loop; named in a failure
+        self._failure: Failure | None = None
+        self._bad = torch.zeros((), device=self.device)
+        self._record = torch.zeros(
+            4, device=self.device, dtype=torch.float64 if self.device.type != "mps" else torch.float32
+        )
+
+    @property
+    def fused(self) -> bool:
+        """Whether optimizers must take the gate's flag on the device (see `optimizers.guarded_step`)."""
+        return not self.branch
+
+    def prepare(self, net: nn.Module) -> nn.Module:
+        """The network on the device; under bf16 its forward, wherever it is called from, runs in autocast."""
+        net = net.to(self.device)
+        if self.precision == "bf16":
+            # bound to the network, so that a deepcopy's forward runs the copy and not the original
+            net.forward = types.MethodType(_forward_in_bf16, net)
+        return net
+
+    def to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A batch on the device; the copy does not wait."""
+        return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+
+    def descend(self, method, group: str, loss: Tensor) -> None:
+        """Backward, clipping, finite gate, update and EMA of one group of `method`.
+
+        When the loss or the gradient norm is not finite, this update and every later one is left out: weights,
+        optimizer state and EMA keep their bits, and the failure names step, group and scalar. Without `branch` nothing
+        waits for the device.
+        """
+        optimizer = method.optimizers[group]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grads = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        bad = self._gate(method, group, loss.detach(), norm)
+        if bad is not None and self.branch:
+            return
+        if self.clip_grad is not None:
+            scale = torch.clamp(self.clip_grad / (norm + 1e-6), max=1.0)
+            torch._foreach_mul_(grads, scale)
+        if self.branch:
+            optimizer.step()
+        else:
+            guarded_step(optimizer, bad)
+        if self.ema is not None:
+            for name in method.groups[group]:
+                if name in self.ema.nets:
+                    self.ema.update(name, method.nets[name], bad)
+
+    def _gate(self, method, group: str, loss: Tensor, norm: Tensor) -> Tensor | None:
+        """With `branch`: None when the update may be made. Else the flag on the device, 1 from the first bad one on."""
+        if self.branch:
+            if self._failure is None and not (torch.isfinite(loss) and torch.isfinite(norm)):
+                self._failure = _failure(self.step, group, float(loss), float(norm))
+            return None if self._failure is None else self._bad
+        now = 1.0 - (torch.isfinite(loss) & torch.isfinite(norm)).to(self._bad.dtype)
+        seen = torch.stack(
+            [torch.full_like(loss, self.step), torch.full_like(loss, list(method.groups).index(group)), loss, norm]
+        )
+        self._record = torch.where((self._bad == 0) & (now > 0), seen.to(self._record), self._record)
+        self._bad = torch.maximum(self._bad, now)
+        return self._bad
+
+    def check_finite(self, method) -> None:
+        """Reads the flag (a wait on a device); NotFinite when it is set."""
+        if self._failure is None and not self.branch and float(self._bad):
+            step, index, loss, norm = self._record.tolist()
+            self._failure = _failure(int(step), list(method.groups)[int(index)], loss, norm)
+        if self._failure is not None:
+            raise NotFinite(str(self._failure))
+
+
+def _failure(step: int, group: str, loss: float, norm: float) -> Failure:
+    wrong = not torch.isfinite(torch.tensor(loss))
+    return Failure(step, group, "loss" if wrong else "gradient norm", loss if wrong else norm)
+
+
+def _accelerator(device: str) -> Accelerator:
+    """Accelerate keeps its choice of device for the life of a process; here each runtime may choose anew."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device != "auto" and not available.get(device, False):
+        usable = ", ".join(name for name, there in available.items() if there)
+        known = device in available
+        raise UserError(
+            f"--device {device}: {'this machine has none' if known else 'no such device'}. Usable here: auto, {usable}."
+        )
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+    if accelerator.num_processes > 1:
+        raise UserError(
+            f"{accelerator.num_processes} processes were launched; this version trains in one. "
+            "Start `i2i train` without a launcher."
+        )
+    return accelerator
+
+
+def _forward_in_bf16(net: nn.Module, pictures: Tensor, **kwargs):
+    with torch.autocast(pictures.device.type, dtype=torch.bfloat16):
+        return _to_fp32(type(net).forward(net, pictures, **kwargs))
+
+
+def _to_fp32(output):
+    if isinstance(output, Tensor):
+        return output.float()
+    return type(output)(_to_fp32(part) for part in output)

@@ -1,0 +1,91 @@
+"""What people hand over and get back: Pillow images and NumPy arrays, with alpha set aside and put back."""
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from i2i.data.pictures import Picture
+from i2i.errors import UserError
+
+# Pillow mode -> the mode that its pixels are taken in, and whether the last channel of that is alpha
+MODES = {
+    "1": ("L", False),
+    "L": ("L", False),
+    "LA": ("LA", True),
+    "La": ("LA", True),
+    "P": ("RGB", False),
+    "PA": ("RGBA", True),
+    "RGB": ("RGB", False),
+    "RGBX": ("RGB", False),
+    "RGBA": ("RGBA", True),
+    "RGBa": ("RGBA", True),
+    "CMYK": ("RGB", False),
+    "YCbCr": ("RGB", False),
+}
+DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+def from_image(image: Image.Image) -> Picture:
+    """A Pillow image, upright: 8 bits of 1 or 3 channels with or without alpha, or 16-bit grey.
+
+    Palettes and CMYK become RGB, as they do for files.
+
+    Raises:
+        UserError: a mode that is no such picture (floats, Lab), or a file behind it that is damaged.
+    """
+    try:
+        image = ImageOps.exif_transpose(image)
+        image.load()
+    except (OSError, SyntaxError) as error:
+        raise UserError(f"this Pillow image cannot be read: {error}.") from None
+    if image.mode in DEEP:
+        return Picture(_deep(image))
+    if image.mode not in MODES:
+        raise UserError(f"a Pillow image of mode {image.mode} is no 8-bit or 16-bit picture; convert it to L or RGB.")
+    mode, alpha = MODES[image.mode]
+    if not alpha and image.has_transparency_data:  # a colour, or entries of a palette, that are transparent
+        mode, alpha = {"L": "LA", "RGB": "RGBA"}[mode], True
+    pixels = np.array(image if image.mode == mode else image.convert(mode))
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    return split_alpha(pixels) if alpha else Picture(pixels)
+
+
+def to_image(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Image.Image | np.ndarray:
+    """Pixels (H, W, C) as a Pillow image where Pillow can hold them: 8 bits of 1 or 3 channels with or without alpha,
+    or 16-bit grey. Else the array (H, W, C), alpha its last channel."""
+    whole = join_alpha(pixels, alpha)
+    if whole.dtype == np.uint8 and whole.shape[2] <= 4:
+        return Image.fromarray(whole[:, :, 0] if whole.shape[2] == 1 else whole)
+    if whole.dtype == np.uint16 and whole.shape[2] == 1:
+        return Image.fromarray(whole[:, :, 0])
+    return whole
+
+
+def split_alpha(pixels: np.ndarray) -> Picture:
+    """(H, W, C + 1) -> (H, W, C) and alpha (H, W)."""
+    return Picture(np.ascontiguousarray(pixels[:, :, :-1]), np.ascontiguousarray(pixels[:, :, -1]))
+
+
+def join_alpha(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """(H, W, C) and alpha (H, W), or None -> (H, W, C + 1), or C as it was."""
+    return pixels if alpha is None else np.dstack([pixels, alpha])
+
+
+def alpha_like(alpha: np.ndarray | None, pixels: np.ndarray) -> np.ndarray | None:
+    """Alpha at the depth of `pixels`: none and full stay none and full, 8 bits to 16 and back give the same."""
+    if alpha is None or alpha.dtype == pixels.dtype:
+        return alpha
+    if pixels.dtype == np.uint16:
+        return alpha.astype(np.uint16) * 257
+    return ((alpha.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _deep(image: Image.Image) -> np.ndarray:
+    """(H, W, 1) uint16. Mode I holds 32 bits, of which a 16-bit file fills half."""
+    levels = np.array(image)[:, :, None]
+    if image.mode == "I" and levels.size and not 0 <= levels.min() <= levels.max() <= 65535:
+        raise UserError(
+            f"a Pillow image of mode I has levels from {levels.min()} to {levels.max()}, and 16 bits hold 0 to 65535; "
+            "bring them into that range."
+        )
+    return levels.astype(np.uint16)

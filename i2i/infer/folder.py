@@ -1,0 +1,327 @@
+"""Files and folders of pictures through a translator: names and sub-folders kept, inputs never touched."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from i2i import atomic
+from i2i.data import pictures
+from i2i.data.pictures import Picture
+from i2i.errors import UserError
+from i2i.infer import models
+from i2i.infer.translator import Translator
+
+FOLDER = "translated"  # in the run folder, or beside the weights file
+
+
+class Failure(NamedTuple):
+    """An input that gave no output, and why."""
+
+    path: Path
+    why: str
+
+
+class Job(NamedTuple):
+    """An input, and what its output is called without a number or suffix."""
+
+    source: Path
+    folder: Path
+    stem: str
+
+
+@dataclass
+class Report:
+    """What `translate` did: the files it wrote and the inputs that it could not use."""
+
+    written: list[Path] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+
+
+def translate(
+    paths: str | os.PathLike | Iterable[str | os.PathLike],
+    *,
+    model: Any = None,
+    out: str | os.PathLike | None = None,
+    direction: str | None = None,
+    size: int | None = None,
+    samples: int = 1,
+    paired: bool = False,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Translates pictures and folders of pictures to PNG files of the output's depth and channels.
+
+    `out/<folder>/<sub-folders>/<stem>.png` for a folder, `out/<stem>.png` for a file. Inputs whose stems collide keep
+    their whole names (a.jpg.png).
+
+    Args:
+        paths: files, and folders, which are searched with their sub-folders; hidden files are passed over.
+        model: as for `load`; None is the newest run.
+        out: None is `translated/` in the run folder, or beside the weights file.
+        direction, device: as for `load`.
+        size: translate with the shorter side at this size, then resize back; None keeps every pixel as it is.
+        samples: outputs of each picture, under different noise, numbered <stem>_0.png, ...
+        paired: the files hold input and target side by side; take the input's half.
+        say: takes each line for the user.
+        progress: called with (pictures done, pictures in all).
+
+    Returns:
+        What was written and what failed; a broken file does not stop the others.
+
+    Raises:
+        UserError: before anything is written: no pictures, no model, an output that would overwrite an input, a place
+            that cannot be written to; later only when the disk fails.
+    """
+    paths = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"there is no {path}; give pictures, or folders of pictures.")
+    file = models.find(model, direction)
+    base = Path(out) if out is not None else file.parent / FOLDER
+    report = Report()
+    jobs = _plan(paths, base, report, say)
+    outputs = {job: _outputs(job, samples) for job in jobs}
+    _refuse_overwriting(jobs, outputs)
+    translator = models.read(file, direction, device)
+    _refuse_options(translator, file, size, samples, paired)
+    _make_folders({job.folder for job in jobs})
+    say(f"translating with {file} (step {translator.meta.get('step', 'unknown')})")
+    work = _Work(translator, translator.meta.get("side") if paired else None, size, report, say)
+    for done, job in enumerate(jobs, start=1):
+        work.do(job, outputs[job])
+        if progress is not None:
+            progress(done, len(jobs))
+    work.sum_up(base)
+    return report
+
+
+@dataclass
+class _Work:
+    """One call's way from file to file, and what is told once at its end."""
+
+    translator: Translator
+    half: str | None
+    size: int | None
+    report: Report
+    say: Callable[[str], None]
+    counts: Counter = field(default_factory=Counter)
+    hinted: set[str] = field(default_factory=set)
+
+    def do(self, job: Job, outputs: list[Path]) -> None:
+        name = str(job.source)
+        try:
+            changes = pictures.probe(job.source).changes
+            picture = _half(pictures.read(job.source), self.half, name)
+            self.hint(picture, name)
+            for sample, path in enumerate(outputs):
+                made = self.translator.picture(picture, size=self.size, sample=sample, name=name)
+                self.write(path, made)
+        except _DiskError:
+            raise
+        except UserError as error:
+            self.report.failed.append(Failure(job.source, str(error)))
+            self.say(str(error))
+        else:
+            self.counts.update(changes)
+            self.counts["alpha"] += picture.alpha is not None
+            self.counts["grey"] += picture.pixels.shape[2] < self.translator.input.channels
+
+    def write(self, path: Path, made: Picture) -> None:
+        try:
+            pictures.write(path, made.pixels, made.alpha)
+        except OSError as error:
+            count = len(self.report.written)
+            raise _DiskError(f"{path} cannot be written: {error.strerror}; {count} pictures were, before it.") from None
+        self.report.written.append(path)
+
+    def hint(self, picture: Picture, name: str) -> None:
+        """Advice, each kind once a call."""
+        height, width = picture.pixels.shape[:2]
+        side_by_side = self.half is None and self.translator.meta.get("side") and width == 2 * height
+        hints = {
+            "size": self.translator.hint(picture.pixels) if self.size is None else None,
+            "half": "it looks like input and target side by side: --paired takes the input" if side_by_side else None,
+        }
+        for kind, text in hints.items():
+            if text and kind not in self.hinted:
+                self.hinted.add(kind)
+                self.say(f"hint: {name}: {text}")
+
+    def sum_up(self, base: Path) -> None:
+        notes = {
+            "grey": "grey, and replicated to the network's channels",
+            "alpha": "with alpha, which was set aside and put back",
+            "palette": "with a palette, and became RGB",
+            "CMYK": "CMYK, and became RGB",
+            "orientation": "turned upright, as their EXIF says",
+        }
+        for kind, words in notes.items():
+            if self.counts[kind]:
+                self.say(f"{self.counts[kind]} of the pictures: {words}")
+        failed = f"; {len(self.report.failed)} failed" if self.report.failed else ""
+        self.say(f"{len(self.report.written)} pictures written to {base}{failed}")
+
+
+class _DiskError(UserError):
+    """The disk took no more: the next picture would meet the same."""
+
+
+# -- what to do
+
+
+def _plan(paths: list[Path], base: Path, report: Report, say: Callable[[str], None]) -> list[Job]:
+    """All inputs with their outputs; folders that cannot be listed go to `report`."""
+    found: dict[tuple[Path, str], None] = {}  # (folder of the output, input), in order, each once
+    others: Counter = Counter()
+    for path in paths:
+        if path.is_dir():
+            root = base / _name(path)
+            for outside, inside in ((base, path), (root, path)):
+                if _same(outside, inside):
+                    raise UserError(
+                        f"the outputs for {path} would go into {outside}, the same folder, and could overwrite its "
+                        "pictures; choose another place with --out DIR."
+                    )
+            for folder, name in _walk(path, base, report, others):
+                found[root / os.path.relpath(folder, path), os.path.join(folder, name)] = None
+        else:
+            found[base, str(path)] = None
+    if others:
+        kinds = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in others.most_common(5))
+        say(f"{others.total()} files that are not {', '.join(pictures.SUFFIXES)} were passed over: {kinds}")
+    if not found and not report.failed:
+        raise UserError(f"there is nothing to translate in {', '.join(map(str, paths)) or 'no paths'}; give pictures.")
+    for failure in report.failed:
+        say(failure.why)
+    return _named(found)
+
+
+def _walk(top: Path, base: Path, report: Report, others: Counter) -> Iterator[tuple[str, str]]:
+    """(folder, file name) of every picture below `top` in plain order. Linked folders are followed, each once; `base`,
+    where outputs go, is left out."""
+
+    def unlisted(error: OSError) -> None:
+        place = Path(error.filename or top)
+        report.failed.append(Failure(place, f"{place} cannot be listed: {error.strerror}."))
+
+    seen = {os.path.realpath(base)}
+    for folder, folders, files in os.walk(top, onerror=unlisted, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if pictures.is_picture(name):
+                yield folder, name
+            elif not name.startswith("."):
+                others[os.path.splitext(name)[1].lower()] += 1
+
+
+def _named(found: Iterable[tuple[Path, str]]) -> list[Job]:
+    """The stem of each input, or its whole name where two stems of a folder are the same (or differ only in case)."""
+    folders: dict[Path, list[str]] = {}
+    for folder, source in found:
+        folders.setdefault(folder, []).append(source)
+    jobs = []
+    for folder, sources in folders.items():
+        names = {source: Path(source).stem for source in sources}
+        while True:
+            count = Counter(name.lower() for name in names.values())
+            clash = [source for source, name in names.items() if count[name.lower()] > 1 and name != Path(source).name]
+            if not clash:
+                break
+            names |= {source: Path(source).name for source in clash}
+        jobs += [Job(Path(source), folder, name) for source, name in names.items()]
+    return jobs
+
+
+def _outputs(job: Job, samples: int) -> list[Path]:
+    numbers = [""] if samples == 1 else [f"_{sample}" for sample in range(samples)]
+    return [job.folder / f"{job.stem}{number}.png" for number in numbers]
+
+
+# -- what is refused before anything is written
+
+
+def _refuse_overwriting(jobs: list[Job], outputs: dict[Job, list[Path]]) -> None:
+    """Files are compared by what they are on the disk: links, `..` and the case of letters make no difference."""
+    inputs = {key: job.source for job in jobs if (key := _identity(job.source))}
+    taken: dict[str, Path] = {}
+    for job in jobs:
+        for path in outputs[job]:
+            source = inputs.get(_identity(path) or ())
+            if source is not None:
+                raise UserError(f"{path} would overwrite the input {source}; choose another place with --out DIR.")
+            other = taken.setdefault(os.path.normpath(path), job.source)
+            if other is not job.source:
+                raise UserError(
+                    f"{other} and {job.source} would both become {path}, and one overwrite the other; translate them "
+                    "one after the other, with --out DIR."
+                )
+
+
+def _refuse_options(translator: Translator, file: Path, size: int | None, samples: int, paired: bool) -> None:
+    if size is not None and size < 1:
+        raise UserError(f"size {size}: the shorter side of a picture has at least one pixel; give 1 or more.")
+    if samples < 1:
+        raise UserError(f"samples {samples}: each picture has at least one output; give 1 or more.")
+    if samples > 1 and not translator.draws:
+        raise UserError(
+            f"{samples} samples would all be equal: {file} draws no noise (its recipe's translate.dropout is false, or "
+            "its generator has no dropout); leave --samples out."
+        )
+    if paired and translator.meta.get("side") is None:
+        raise UserError(
+            f"{file} was not trained on pairs, so neither half of a side-by-side file is its input; leave --paired out."
+        )
+
+
+def _make_folders(folders: set[Path]) -> None:
+    """Makes the folders of the outputs, and removes what killed writers left in them."""
+    for folder in sorted(folders):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            refused = None if os.access(folder, os.W_OK | os.X_OK) else "Permission denied"
+        except OSError as error:
+            refused = error.strerror
+        if refused:
+            raise UserError(f"{folder} cannot be written to: {refused}; choose another place with --out DIR.")
+        atomic.sweep(folder)
+
+
+# -- small things
+
+
+def _half(picture: Picture, side: str | None, name: str) -> Picture:
+    """The half of a side-by-side file that is the input; the whole where `side` is None."""
+    if side is None:
+        return picture
+    width = picture.pixels.shape[1]
+    if width % 2:
+        raise UserError(f"{name} is {width} px wide, and two pictures side by side have an even width.")
+    part = slice(0, width // 2) if side == "left" else slice(width // 2, width)
+    return Picture(picture.pixels[:, part], None if picture.alpha is None else picture.alpha[:, part])
+
+
+def _name(folder: Path) -> str:
+    """What a folder is called, also where it was given as `.` or `..`; nothing for the root of all folders."""
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _same(a: Path, b: Path) -> bool:
+    here = _identity(a)
+    return here is not None and here == _identity(b)

@@ -1,0 +1,242 @@
+"""A trained generator as a function of pictures. Previews, `i2i translate` and Python all call `Translator.pixels`."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from i2i.data.domain import Domain
+from i2i.data.pictures import Picture, pixel_cap, read, to_channels
+from i2i.errors import UserError
+from i2i.infer.convert import alpha_like, from_image, join_alpha, split_alpha, to_image
+from i2i.infer.padding import crop, pad
+from i2i.seeds import derive
+
+LARGE = 1.5  # times the training scale: beyond this a picture shows the network things of a size it never saw
+
+
+class Translator:
+    """Translates one picture at a time, in fp32, under the inference policy that travels with the weights.
+
+    - norm "batch": BatchNorm takes the statistics of that picture; the running ones are neither used nor touched.
+      "running": the reverse.
+    - dropout true: it stays on, as the noise z, drawn from (seed, the input as the network gets it before padding,
+      sample). So the same picture gives the same output in any order and company, and N samples differ. PyTorch's own
+      random state is left as it was.
+
+    Args:
+        net: the generator; it becomes the translator's and is set to the policy.
+        meta: its metadata; `input`, `output`, `multiple`, `minimum` and `translate` are needed, `load_size` and `side`
+            (the half of a side-by-side file that is the input) are used where they are.
+        device: where to compute.
+
+    Raises:
+        UserError: metadata that say something impossible, or too little.
+    """
+
+    def __init__(self, net: nn.Module, meta: Mapping[str, Any], device: str | torch.device = "cpu"):
+        try:
+            self.input, self.output = Domain(**meta["input"]), Domain(**meta["output"])
+            self.multiple, self.minimum = int(meta["multiple"]), int(meta["minimum"])
+            policy = meta["translate"]
+            norm, dropout, self.seed = policy["norm"], policy["dropout"], policy["seed"]
+        except (KeyError, TypeError) as error:
+            raise UserError(f"the weights' metadata are not complete ({error}); export them again.") from None
+        if norm not in ("batch", "running"):
+            raise UserError(f"translate.norm '{norm}' is not a policy; it is batch or running.")
+        self.meta = dict(meta)
+        self.training_scale: int | None = meta.get("load_size")  # the shorter side of training pictures; None: native
+        self.device = torch.device(device)
+        self.net = _under_policy(net, norm, dropout).to(self.device, torch.float32)
+        self.draws = any(isinstance(module, _DropoutNd) and module.training for module in net.modules())
+
+    def __call__(self, picture, size: int | None = None, sample: int = 0):
+        """Translates a picture; what comes back is of the kind that was given.
+
+        Args:
+            picture: a path or a Pillow image (gives a Pillow image where Pillow can hold the output: 8 bits of 1 or 3
+                channels, with or without alpha, or 16-bit grey; else an array (H, W, C)); an array (H, W), (H, W, C) of
+                the input's depth, alpha as a last channel if any (gives an array); or a tensor (C, H, W), (B, C, H, W)
+                in [-1, 1] (gives a float32 tensor on the same device).
+            size: translate with the shorter side at this size, then resize back; None keeps every pixel as it is.
+            sample: which of the possible outputs, where the policy draws noise.
+
+        Raises:
+            UserError: a broken file; a depth, channels or values that the model does not take.
+        """
+        if isinstance(picture, Tensor):
+            return self._tensors(picture, size, sample)
+        if isinstance(picture, np.ndarray):
+            whole = picture[:, :, None] if picture.ndim == 2 else picture
+            found, name = self._split(whole), "the array"
+        elif isinstance(picture, Image.Image):
+            found, name = from_image(picture), "the Pillow image"
+        elif isinstance(picture, str | os.PathLike):
+            found, name = read(picture), str(picture)
+        else:
+            kind = type(picture).__name__
+            raise UserError(f"{kind} is not a picture; give a path, a Pillow image, a NumPy array or a tensor.")
+        pixels, alpha = self.picture(found, size=size, sample=sample, name=name)
+        if not isinstance(picture, np.ndarray):
+            return to_image(pixels, alpha)
+        flat = picture.ndim == 2 and pixels.shape[2] == 1
+        return pixels[:, :, 0] if flat else join_alpha(pixels, alpha)
+
+    def pixels(
+        self, pixels: np.ndarray, *, size: int | None = None, sample: int = 0, name: str = "the picture"
+    ) -> np.ndarray:
+        """Levels (H, W, C) of the input domain -> levels (H, W, C') of the output domain, H and W as they were.
+
+        Grey (H, W, 1) is replicated for a network of more channels. `name` is what a message calls the picture.
+        """
+        self._check(pixels, name)
+        x = self.input.to_tensor(to_channels(pixels, self.input.channels, name))
+        return self.output.to_pixels(self._translate(x, size, sample, name))
+
+    def picture(
+        self, picture: Picture, *, size: int | None = None, sample: int = 0, name: str = "the picture"
+    ) -> Picture:
+        """`pixels` of a decoded picture, its alpha put back at the depth of the output."""
+        pixels = self.pixels(picture.pixels, size=size, sample=sample, name=name)
+        return Picture(pixels, alpha_like(picture.alpha, pixels))
+
+    def is_large(self, pixels: np.ndarray) -> bool:
+        """Whether (H, W, C) is over 1.5 times the size that the network was trained at."""
+        return self.training_scale is not None and min(pixels.shape[:2]) > LARGE * self.training_scale
+
+    def preview_size(self, pixels: np.ndarray) -> int | None:
+        """The `size` that a preview of (H, W, C) is translated at: the training scale if it is large, else its own."""
+        return self.training_scale if self.is_large(pixels) else None
+
+    def hint(self, pixels: np.ndarray) -> str | None:
+        """Advice on a large picture (H, W, C); None for others."""
+        if not self.is_large(pixels):
+            return None
+        height, width = pixels.shape[:2]
+        return (
+            f"{width} x {height} is over {LARGE} times the scale of the training pictures ({self.training_scale}): "
+            f"--size {self.training_scale} translates at that scale and resizes back, which often looks better"
+        )
+
+    def _check(self, pixels: np.ndarray, name: str) -> None:
+        if pixels.ndim != 3 or not pixels.size:
+            raise UserError(f"{name} has the shape {pixels.shape}; pixels are (H, W), (H, W, 1) or (H, W, 3).")
+        depths = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
+        if pixels.dtype not in depths:
+            top = 2**self.input.depth - 1
+            raise UserError(
+                f"{name} holds {pixels.dtype}; give {np.dtype(self.input.dtype)} levels in 0..{top}, "
+                "or a torch tensor in [-1, 1]."
+            )
+        if depths[pixels.dtype] != self.input.depth:
+            raise UserError(
+                f"{name} has {depths[pixels.dtype]} bits a channel, and this model was trained on {self.input.depth}; "
+                "levels are not rescaled silently, convert it yourself if they mean the same."
+            )
+
+    def _split(self, whole: np.ndarray) -> Picture:
+        """An array (H, W, 2) or (H, W, 4) has alpha last, unless the network takes that many channels."""
+        if whole.ndim == 3 and whole.shape[2] in (2, 4) and whole.shape[2] != self.input.channels:
+            return split_alpha(whole)
+        return Picture(whole)
+
+    def _tensors(self, x: Tensor, size: int | None, sample: int) -> Tensor:
+        channels = self.input.channels
+        if x.ndim not in (3, 4) or x.numel() == 0 or x.shape[-3] not in (1, channels):
+            raise UserError(
+                f"a tensor of shape {tuple(x.shape)} is no picture for this model; give ({channels}, H, W) or "
+                f"(B, {channels}, H, W)."
+            )
+        if not x.is_floating_point():
+            raise UserError(f"a {x.dtype} tensor; give floating point in [-1, 1], or the levels of a file as an array.")
+        if not x.abs().amax() <= 1 + 1e-4:  # NaN compares false
+            raise UserError(f"a tensor with values from {x.min():.4g} to {x.max():.4g}; the model takes [-1, 1].")
+        pictures = x.detach().to("cpu", torch.float32).reshape(-1, *x.shape[-3:])
+        if x.shape[-3] != channels:
+            pictures = pictures.expand(-1, channels, -1, -1)
+        y = torch.stack([self._translate(picture.contiguous(), size, sample, "the tensor") for picture in pictures])
+        return y.reshape(*x.shape[:-3], *y.shape[1:]).to(x.device)
+
+    def _translate(self, x: Tensor, size: int | None, sample: int, name: str) -> Tensor:
+        """(C, H, W) -> (C', H, W), both float32 in [-1, 1] on the CPU."""
+        native = x.shape[-2:]
+        if size is not None:
+            x = _resized(x, _scaled(native, size, name))
+        padded, corner = pad(x[None], self.multiple, self.minimum)
+        seed = derive(self.seed, x.numpy().tobytes(), sample) if self.draws else None
+        with torch.no_grad(), _exactly(self.device, seed), _enough_memory(name, native, self.device):
+            y = self.net(padded.to(self.device)).to("cpu", torch.float32)
+        y = crop(y, corner, x.shape[-2:])[0].contiguous()
+        return y if y.shape[-2:] == native else _resized(y, native)
+
+
+def _under_policy(net: nn.Module, norm: str, dropout: bool) -> nn.Module:
+    net.eval()
+    for module in net.modules():
+        if isinstance(module, _BatchNorm) and norm == "batch":
+            module.train()
+            module.track_running_stats = False  # the buffers are then not even handed to the kernel
+        if isinstance(module, _DropoutNd) and dropout:
+            module.train()
+    return net
+
+
+@contextlib.contextmanager
+def _exactly(device: torch.device, seed: int | None) -> Iterator[None]:
+    """fp32 as it is written: no autocast, no TF32, no kernel chosen by a stopwatch; noise from `seed` alone."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        if device.type == "cuda":
+            stack.enter_context(torch.cuda.device(device))
+            stack.enter_context(torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False))
+        if seed is None:
+            yield
+            return
+        # only this device's generator: torch.manual_seed would also move those of all others
+        random = torch.random if device.type == "cpu" else torch.get_device_module(device)
+        state = random.get_rng_state()
+        stack.callback(random.set_rng_state, state)
+        (torch.default_generator if device.type == "cpu" else random).manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _enough_memory(name: str, sides: tuple[int, int], device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            remedy = "--size N, a smaller picture" + ("" if device.type == "cpu" else " or --device cpu")
+            raise UserError(
+                f"{name}, {sides[1]} x {sides[0]}, does not fit into the memory of {device}; use {remedy}."
+            ) from None
+        raise
+
+
+def _scaled(sides: tuple[int, int], size: int, name: str) -> tuple[int, int]:
+    """The sides when the shorter one is `size`."""
+    if not isinstance(size, int) or size < 1:
+        raise UserError(f"size {size!r} is not a side of a picture; give a whole number of pixels.")
+    factor = size / min(sides)
+    scaled = tuple(round(side * factor) for side in sides)
+    if scaled[0] * scaled[1] > pixel_cap():
+        raise UserError(f"{name} would be {scaled[1]} x {scaled[0]} at size {size}, over the cap on pixels; take less.")
+    return scaled
+
+
+def _resized(x: Tensor, sides: tuple[int, int]) -> Tensor:
+    """(C, H, W) -> (C, *sides), as training resizes: areas are averaged on the way down, cubic on the way up."""
+    if x.shape[-2:] == sides:
+        return x
+    height, width = sides
+    method = cv2.INTER_AREA if height * width < x.shape[-2] * x.shape[-1] else cv2.INTER_CUBIC
+    planes = [torch.from_numpy(cv2.resize(plane.numpy(), (width, height), interpolation=method)) for plane in x]
+    return torch.stack(planes).clamp_(-1, 1)

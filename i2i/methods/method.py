@@ -1,0 +1,100 @@
+"""What every training algorithm shares: named networks, who is trained when, and one door to an update."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+Scalars = dict[str, Tensor]
+Batch = Mapping[str, Tensor]
+
+
+class Method:
+    """One training algorithm over named networks.
+
+    A subclass declares the class attributes below, takes its own hyper-parameters as keyword-only arguments, and writes
+    `step`. A step knows no device, precision, logging, checkpoint or process; those belong to the runtime.
+
+    Args:
+        nets: name -> network, the names of `wiring`.
+        optimizers: group -> optimizer, the names of `groups`.
+        runtime: carries out `descend` (see `i2i.engine.runtime`).
+        objective: adversarial objective, `d_loss(real, fake)` and `g_loss(fake)`.
+        constraint: what keeps a critic Lipschitz, `penalty(D, real, fake)` and `project(D)`.
+        augment: DiffAugment, or the identity.
+        num_critic: discriminator updates for each generator update.
+    """
+
+    keys: ClassVar[tuple[str, ...]]  # what a batch holds, in the order of `channels`
+    groups: ClassVar[dict[str, tuple[str, ...]]]  # group -> the networks that its optimizer updates
+    exports: ClassVar[dict[str, str]]  # weights file -> the network it holds
+    maps: ClassVar[dict[str, tuple[str, str]]]  # exported network -> (domain it reads, domain it writes)
+
+    def __init__(
+        self,
+        nets: dict[str, nn.Module],
+        optimizers: dict[str, Optimizer],
+        runtime,
+        *,
+        objective,
+        constraint,
+        augment,
+        num_critic: int = 1,
+    ):
+        self.nets, self.optimizers, self.runtime = nets, optimizers, runtime
+        self.objective, self.constraint, self.augment, self.num_critic = objective, constraint, augment, num_critic
+        for name, net in nets.items():
+            setattr(self, name, net)
+
+    @staticmethod
+    def wiring(channels: Mapping[str, int]) -> dict[str, tuple[str, int, int]]:
+        """{network: (recipe section, channels in, channels out)} for the channel counts of the domains."""
+        raise NotImplementedError
+
+    @staticmethod
+    def check(arguments: Mapping[str, Any], channels: Mapping[str, int]) -> list[tuple[str, str]]:
+        """What is impossible about this method's own arguments: [(argument, sentence)]."""
+        return []
+
+    @property
+    def batches_per_step(self) -> int:
+        return self.num_critic
+
+    def step(self, batches: Iterator[Batch]) -> Scalars:
+        """One update of the generators with their critic updates, on exactly `batches_per_step` batches.
+
+        Each batch is {key: (B, C, H, W) in [-1, 1]}. Returns named scalars, detached, still on the device.
+        """
+        raise NotImplementedError
+
+    def preview(
+        self, translate: Mapping[str, Callable], pictures: Mapping[str, list[np.ndarray]]
+    ) -> dict[str, list[np.ndarray]]:
+        """Columns of a sample grid, {title: a picture per row}; `translate[export](pixels)` is what users will run."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors beyond weights and optimizers that a continued run needs (image pools)."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes back what `state` gave."""
+
+    @contextmanager
+    def only(self, group: str):
+        """Inside, the networks of `group` collect gradients and every other one is frozen."""
+        trained = self.groups[group]
+        for name, net in self.nets.items():
+            net.requires_grad_(name in trained)
+        try:
+            yield
+        finally:
+            for net in self.nets.values():
+                net.requires_grad_(True)
+
+    def descend(self, group: str, loss: Tensor) -> None:
+        """One optimizer update of `group` down the gradient of `loss`, all that belongs to it included."""
+        self.runtime.descend(self, group, loss)

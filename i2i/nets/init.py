@@ -1,0 +1,83 @@
+"""The first weights of a network, by name, and spectral normalisation, which comes after them."""
+
+import math
+import re
+
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm as _spectral_norm
+
+from i2i.registry import nearest
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+GRAMMAR = "normal_<std>, xavier_<gain>, orthogonal_<gain>, kaiming, default"
+_NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?")
+
+
+def init_weights(net: nn.Module, init: str) -> None:
+    """Draws the weights of every convolution and linear layer of `net`, from torch's global generator.
+
+    Args:
+        init: one of
+            normal_<std>: weights N(0, std), BatchNorm scales N(1, std); normal_0.02 is DCGAN's (Radford et al., 2016),
+                pix2pix's and CycleGAN's.
+            xavier_<gain>: normal weights after Glorot and Bengio (2010).
+            orthogonal_<gain>: gain times an orthogonal matrix (Saxe et al., 2014).
+            kaiming: normal weights of variance 2 / fan-in (He et al., 2015).
+            default: as PyTorch left them.
+            All but the last set biases and BatchNorm shifts to zero; all but normal leave BatchNorm scales at one.
+
+    Raises:
+        ValueError: an unknown scheme, or a number that is missing, superfluous or not positive; a net that is
+            spectrally normalised already, whose true weights would not be reached.
+    """
+    scheme, number = _parse(init)
+    if scheme == "default":
+        return
+    for module in net.modules():
+        if isinstance(module, (*CONVOLUTIONS, nn.Linear)):
+            if parametrize.is_parametrized(module):
+                raise ValueError("init_weights got a net with spectral norm; it must come before spectral_normalise.")
+            _draw(module.weight, scheme, number)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d) and scheme == "normal":
+            nn.init.normal_(module.weight, 1.0, number)
+            nn.init.zeros_(module.bias)
+
+
+def _draw(weight: nn.Parameter, scheme: str, number: float) -> None:
+    if scheme == "normal":
+        nn.init.normal_(weight, 0.0, number)
+    elif scheme == "xavier":
+        nn.init.xavier_normal_(weight, gain=number)
+    elif scheme == "orthogonal":
+        nn.init.orthogonal_(weight, gain=number)
+    else:
+        nn.init.kaiming_normal_(weight)
+
+
+def _parse(init: str) -> tuple[str, float]:
+    scheme, underscore, written = str(init).partition("_")
+    if scheme in ("kaiming", "default"):
+        if underscore:
+            raise ValueError(f"init is {init!r}; {scheme} takes no number. Write init: {scheme}.")
+        return scheme, math.nan
+    if scheme not in ("normal", "xavier", "orthogonal"):
+        hint = nearest(scheme, ["normal", "xavier", "orthogonal", "kaiming", "default"])
+        raise ValueError(f"init is {init!r}; it must be one of {GRAMMAR}.{hint}")
+    number = float(written) if _NUMBER.fullmatch(written) else math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"init is {init!r}; {scheme}_ must be followed by a positive number, as in {scheme}_0.02.")
+    return scheme, number
+
+
+def spectral_normalise(net: nn.Module) -> None:
+    """Divides the weight of every convolution by its largest singular value, as a matrix of one row per output channel.
+
+    Spectral normalization (Miyato et al., 2018), Algorithm 1: one power iteration per forward in training mode, none in
+    eval mode. Comes after `init_weights`, whose values are those of the true weights.
+    """
+    for module in list(net.modules()):
+        if isinstance(module, CONVOLUTIONS):
+            _spectral_norm(module)

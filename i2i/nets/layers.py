@@ -1,0 +1,135 @@
+"""What the networks share: the choice of normalisation, padding and upsampling, and the checks at their doors."""
+
+from collections import OrderedDict
+from typing import Any, Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from i2i.registry import nearest
+
+Norm = Literal["batch", "instance", "none"]
+Padding = Literal["zero", "reflect", "replicate"]
+Upsample = Literal["deconv", "resize", "subpixel"]
+
+
+def block(**layers: nn.Module | None) -> nn.Sequential:
+    """Layers in a row, called by name; a layer that is None is left out."""
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module | None:
+    """BatchNorm with scale, shift and running statistics; InstanceNorm with none of them; or nothing."""
+    one_of("norm", norm, Norm)
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.InstanceNorm2d(channels) if norm == "instance" else None
+
+
+def has_bias(norm: Norm) -> bool:
+    """Whether convolutions of a network with this norm have a bias: BatchNorm's own shift makes one redundant.
+
+    The reference also gives InstanceNorm's convolutions one, where the norm cancels it; kept, so that weights fit.
+    """
+    return norm != "batch"
+
+
+class PaddedConv(nn.Conv2d):
+    """A convolution over a picture that continues beyond its border, by reflection or replication of its pixels."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int, padding: Padding, bias: bool):
+        super().__init__(in_channels, out_channels, kernel, stride=stride, bias=bias)
+        self.margin, self.continued_by = (kernel - 1) // 2, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W), any range -> (B, out_channels, H', W')."""
+        return super().forward(continue_border(x, self.margin, self.continued_by))
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, margin={self.margin}, continued_by={self.continued_by}"
+
+
+def continue_border(x: Tensor, margin: int, padding: Padding) -> Tensor:
+    """(B, C, H, W) -> (B, C, H + 2 margin, W + 2 margin), continued by "reflect" or "replicate".
+
+    A reflection leaves the border pixel itself out, so that a side of one pixel, as in the bottleneck of a U-Net,
+    has nothing to reflect; its mirror image is itself, and it is replicated.
+    """
+    height, width = x.shape[-2:]
+    if padding == "replicate" or min(height, width) > 1:
+        return F.pad(x, (margin,) * 4, mode=padding)
+    x = F.pad(x, (margin, margin, 0, 0), mode="reflect" if width > 1 else "replicate")
+    return F.pad(x, (0, 0, margin, margin), mode="reflect" if height > 1 else "replicate")
+
+
+def conv(
+    in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: Padding = "zero", bias: bool = True
+) -> nn.Conv2d:
+    """A convolution padded by (kernel - 1) // 2 pixels: kernel 3 keeps the size, kernel 4 with stride 2 halves it."""
+    one_of("padding", padding, Padding)
+    if padding == "zero" or kernel == 1:
+        return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=(kernel - 1) // 2, bias=bias)
+    return PaddedConv(in_channels, out_channels, kernel, stride=stride, padding=padding, bias=bias)
+
+
+def upsampling(
+    upsample: Upsample, in_channels: int, out_channels: int, *, kernel: Literal[3, 4], padding: Padding, bias: bool
+) -> nn.Module:
+    """A learned doubling of both sides.
+
+    deconv: a transposed convolution with this kernel, as in the papers; it reads no pixel beyond the border, so that
+        `padding` says nothing.
+    resize: each pixel doubled, then a 3x3 convolution; without checkerboard (Odena et al., 2016).
+    subpixel: a 3x3 convolution to four times the channels, which become the pixels of 2x2 cells (Shi et al., 2016).
+    """
+    one_of("upsample", upsample, Upsample)
+    if upsample == "deconv":
+        extra = 4 - kernel  # (side - 1) * stride - 2 * padding + kernel + extra = 2 * side
+        return nn.ConvTranspose2d(
+            in_channels, out_channels, kernel, stride=2, padding=1, output_padding=extra, bias=bias
+        )
+    if upsample == "resize":
+        return block(
+            resize=nn.Upsample(scale_factor=2, mode="nearest"),
+            conv=conv(in_channels, out_channels, 3, padding=padding, bias=bias),
+        )
+    return block(
+        conv=conv(in_channels, 4 * out_channels, 3, padding=padding, bias=bias),
+        shuffle=nn.PixelShuffle(2),
+    )
+
+
+def at_least(least: int, name: str, value: int, usual: str) -> None:
+    """ValueError unless `value` is a whole number of at least `least`; `usual` ends the sentence on what to give."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}. Usual is {usual}.")
+
+
+def one_of(name: str, value: str, choices: Any) -> None:
+    """ValueError unless `value` is one of the strings of a Literal."""
+    known = get_args(choices)
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}.{nearest(value, known)}")
+
+
+def check_pictures(net: nn.Module, x: Tensor) -> None:
+    """ValueError unless x is (B, net.in_channels, H, W) with sides that `net.multiple` and `net.minimum` allow."""
+    name = type(net).__name__
+    if x.dim() != 4:
+        raise ValueError(
+            f"{name} got a tensor of shape {tuple(x.shape)}; it takes (B, {net.in_channels}, H, W). "
+            "A single picture becomes a batch by x.unsqueeze(0)."
+        )
+    channels, height, width = x.shape[1:]
+    if channels != net.in_channels:
+        raise ValueError(
+            f"{name} got pictures of {channels} channels; this one takes {net.in_channels}. "
+            f"Convert the pictures, or build it with in_channels={channels}."
+        )
+    if any(side < net.minimum or side % net.multiple for side in (height, width)):
+        allowed = f"multiples of {net.multiple} and " if net.multiple > 1 else ""
+        fits = [max(net.minimum, -(-side // net.multiple) * net.multiple) for side in (height, width)]
+        raise ValueError(
+            f"{name} got pictures of {height} x {width} pixels (height x width); its sides must be {allowed}"
+            f"at least {net.minimum}. Pad them to {fits[0]} x {fits[1]}, or crop."
+        )

@@ -1,0 +1,164 @@
+"""Layouts of folders, and which picture belongs to which."""
+
+import os
+import sys
+
+import pytest
+
+from i2i.data.folders import Files, listed, paired_splits, unpaired_splits
+from i2i.errors import UserError
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Makes empty files: nothing is opened when a folder is listed."""
+
+    def make(*names: str):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir() if name.endswith("/") else path.touch()
+        return tmp_path
+
+    return make
+
+
+def names(files: Files) -> list[str]:
+    return list(files.names())
+
+
+def test_names_come_back_from_the_buffer(tmp_path):
+    given = ["a.png", "sub/b c.jpg", "ü\udcff.png", "日本.jpeg"]
+    files = Files(tmp_path, given)
+    assert names(files) == given and len(files) == 4
+    assert list(files) == [os.path.join(tmp_path, name) for name in given]
+    assert len(Files(tmp_path, [])) == 0 and list(Files(tmp_path, [])) == []
+    for index in (4, -1):
+        with pytest.raises(IndexError):
+            files[index]
+
+
+def test_a_hundred_thousand_names_are_small():
+    files = Files("/data", (f"train/picture_{n:07d}.jpg" for n in range(100_000)))
+    held = sum(
+        sys.getsizeof(value) + getattr(getattr(value, "base", None), "__sizeof__", int)()
+        for value in vars(files).values()
+    )
+    assert held < 40 * 100_000
+    assert files[99_999] == "/data/train/picture_0099999.jpg"
+
+
+def test_listing_is_sorted_recursive_and_leaves_hidden_files_alone(tree):
+    root = tree(
+        "b.png", "a10.JPG", "a9.jpeg", "sub/x.png", ".hidden.png", ".dir/y.png", "README.md", "z.tif", "sub/q.webp"
+    )
+    files, notes = listed(root)
+    assert names(files) == ["a10.JPG", "a9.jpeg", "b.png", "sub/x.png"]
+    assert notes == [f"{root}: 2 files are neither PNG nor JPEG and left out: sub/q.webp, z.tif"]
+
+
+def test_linked_folders_are_followed_once(tree):
+    root = tree("in/a.png", "in/sub/b.png")
+    (root / "in" / "sub" / "loop").symlink_to(root / "in")
+    assert names(listed(root / "in")[0]) == ["a.png", "sub/b.png"]
+
+
+def test_side_by_side(tree):
+    splits = paired_splits(tree("train/2.jpg", "train/1.png", "train/sub/3.png", "test/9.jpg"), "")
+    assert list(splits) == ["train", "test"] and splits["train"].b is None
+    assert names(splits["train"].a) == ["1.png", "2.jpg", "sub/3.png"] and names(splits["test"].a) == ["9.jpg"]
+
+
+@pytest.mark.parametrize("folder", ["train/", "train"])
+def test_two_folders_are_matched_by_stem(tree, folder):
+    given = ("A/x.png", "A/b.jpg", "A/b-2.png", "A/sub/c.png", "B/x.JPG", "B/b.png", "B/b-2.jpg", "B/sub/c.jpeg")
+    split = paired_splits(tree(*(folder + name for name in given)), "")["train"]
+    assert names(split.a) == ["b.jpg", "b-2.png", "sub/c.png", "x.png"]
+    assert names(split.b) == ["b.png", "b-2.jpg", "sub/c.jpeg", "x.JPG"]
+    assert all(os.path.exists(path) for files in (split.a, split.b) for path in files)
+
+
+@pytest.mark.parametrize("between", ["/", ""])
+def test_unpaired_folders_need_no_partners(tree, between):
+    given = [("train", "A/1.png"), ("train", "A/2.png"), ("train", "B/z.jpg"), ("test", "A/3.png"), ("test", "B/4.png")]
+    splits = unpaired_splits(tree(*(between.join(name) for name in given)), "")
+    assert names(splits["train"].a) == ["1.png", "2.png"] and names(splits["train"].b) == ["z.jpg"]
+    assert names(splits["test"].b) == ["4.png"] and "val" not in splits
+
+
+def test_a_test_split_of_one_side_or_of_nothing_is_none(tree):
+    root = tree("trainA/1.png", "trainB/2.png", "testA/3.png", "valA/", "valB/")
+    assert list(unpaired_splits(root, "")) == ["train"]
+
+
+FAULTS = [
+    ([], paired_splits, r"has no layout of paired data, which is train/\*.*; it is empty. See there."),
+    (
+        ["images/a.png", "x/b.png"],
+        paired_splits,
+        r"no layout of paired data.*trainA \+ trainB; it holds images, x. See there.",
+    ),
+    (
+        ["train/1.png"],
+        unpaired_splits,
+        r"no layout of unpaired data, which is trainA \+ trainB.*Pictures side by side are data.kind=paired",
+    ),
+    (["train/notes.txt"], paired_splits, r"train holds no PNG or JPEG picture\. Put .* See there."),
+    (
+        ["trainA/1.png", "trainB/2.tif"],
+        unpaired_splits,
+        r"trainB holds no PNG or JPEG picture \(.*1 file is neither.*2.tif\)",
+    ),
+    (["trainA/1.png"], unpaired_splits, r"trainA is there and .*trainB is not. Both are needed"),
+    (["train/B/1.png"], paired_splits, r"train/B is there and .*train/A is not"),
+    (["trainA/1.png", "trainB/1.png", "train/A/1.png"], paired_splits, "Keep one of the two layouts"),
+    (
+        ["trainA/1.png", "trainB/1.png", "train/1.png"],
+        paired_splits,
+        "side by side, and there are folders A and B too. Keep one",
+    ),
+    (
+        ["train/A/1.png", "train/B/1.png", "train/1.png"],
+        paired_splits,
+        "side by side, and there are folders A and B too. Keep one",
+    ),
+    (
+        ["trainA/1.png", "trainA/1.jpg", "trainB/1.png"],
+        paired_splits,
+        r"1\.jpg and 1\.png have the same stem.*Rename or remove one",
+    ),
+    (
+        ["trainA/1.png", "trainB/2.png"],
+        paired_splits,
+        r"2 pictures have no partner of the same stem.*1\.png.*2\.png\. Add the partners",
+    ),
+    (
+        ["trainA/1.png", "trainB/1.png", "testA/7.png", "testB/x/7.png"],
+        paired_splits,
+        r"2 pictures have no partner.*testA/7\.png",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "find", "words"), FAULTS, ids=[words[:40] for *_, words in FAULTS])
+def test_what_is_wrong_with_a_folder_is_one_sentence(tree, given, find, words):
+    with pytest.raises(UserError, match=words) as caught:
+        find(tree(*given), " See there.")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_partners_are_counted_and_three_are_named(tree):
+    root = tree("trainB/0.png", *(f"trainA/{n}.png" for n in range(6)))
+    with pytest.raises(UserError, match=r"5 pictures have no partner .*/1\.png, .*/2\.png, .*/3\.png, \.\.\.\. Add"):
+        paired_splits(root, "")
+
+
+@pytest.mark.parametrize("find", [paired_splits, unpaired_splits])
+def test_no_such_folder_says_where_the_data_are_to_be_had(tmp_path, find):
+    with pytest.raises(
+        UserError, match=r"the folder .*missing does not exist. Set data.path .*\. Get it at example.org$"
+    ):
+        find(tmp_path / "missing", " Get it at example.org")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file, not a folder"):
+        find(tmp_path / "file", "")

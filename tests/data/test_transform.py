@@ -1,0 +1,124 @@
+"""Resize, crop, flip and the named pipelines: alike for all pictures of a call, and a function of the seed."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from i2i.data import TRANSFORMS
+from i2i.data.transform import Transform
+from i2i.errors import UserError
+
+Y, X = np.mgrid[0:48, 0:48].astype(np.uint8)
+PLACES = np.dstack([4 * Y, 4 * X, 100 + 0 * Y])  # every pixel says where it was
+RGB16 = PLACES.astype(np.uint16) * 257
+
+
+def moved(transform: Transform, seed: int, **pictures) -> dict[str, np.ndarray]:
+    return transform(pictures, seed)
+
+
+@pytest.mark.parametrize("pipeline", [None, "d4", "affine"])
+@pytest.mark.parametrize("load_size", [None, 40, 60])
+@pytest.mark.parametrize(
+    "partner", [PLACES, PLACES[..., 1:2], RGB16, RGB16[..., 1:2]], ids=["rgb", "grey", "rgb 16", "grey 16"]
+)
+def test_all_pictures_of_a_call_move_alike(partner, load_size, pipeline):
+    transform = Transform(load_size, 32, True, pipeline)
+    seen = set()
+    for seed in range(12):
+        for first, second in ((PLACES, partner), (partner, PLACES)):
+            out = moved(transform, seed, input=first, target=second)
+            one, two = (out["input"], out["target"]) if first is PLACES else (out["target"], out["input"])
+            assert one.shape == (32, 32, 3) and one.dtype == np.uint8
+            assert two.shape == (32, 32, partner.shape[2]) and two.dtype == partner.dtype
+            same = one if partner.shape[2] == 3 else one[..., 1:2]
+            scale = 1 if partner.dtype == np.uint8 else 257
+            assert np.abs(two / scale - same.astype(float)).max() <= (0 if scale == 1 else 1)
+            seen.add(one.tobytes())
+    assert len(seen) >= 11, "every seed draws its own"
+
+
+def test_what_is_cut_out_is_a_square_of_the_picture_and_flips_happen():
+    transform, flips = Transform(None, 32, True, None), 0
+    corners = set()
+    for seed in range(60):
+        out = moved(transform, seed, a=PLACES)["a"]
+        flipped = out[0, 0, 1] > out[0, -1, 1]
+        upright = out[:, ::-1] if flipped else out
+        top, left = upright[0, 0, :2] // 4
+        assert np.array_equal(upright, PLACES[top : top + 32, left : left + 32])
+        flips += flipped
+        corners.add((top, left))
+    assert 18 <= flips <= 42 and len(corners) > 40
+    assert {top for top, _ in corners} >= {0, 16} or max(top for top, _ in corners) > 13
+    still = Transform(None, 32, False, None)
+    unflipped = [moved(still, seed, a=PLACES)["a"][0] for seed in range(20)]
+    assert all(row[0, 1] < row[-1, 1] for row in unflipped)
+
+
+def test_the_seed_and_nothing_else_decides():
+    transform = Transform(40, 32, True, "affine")
+    first = moved(transform, 5, a=PLACES)["a"]
+    moved(transform, 6, a=PLACES)
+    np.random.seed(0)
+    assert np.array_equal(moved(transform, 5, a=PLACES)["a"], first)
+    assert np.array_equal(moved(Transform(40, 32, True, "affine"), 5 + 2**32, a=PLACES)["a"], first)
+    assert np.array_equal(moved(transform, 5, b=PLACES, c=PLACES)["c"], first), "keys and company do not matter"
+    assert not np.array_equal(moved(transform, 7, a=PLACES)["a"], first)
+
+
+@pytest.mark.parametrize(("shape", "resized"), [((30, 45), (40, 60)), ((90, 45), (80, 40)), ((40, 40), (40, 40))])
+def test_load_size_is_the_shorter_side_and_keeps_the_aspect(shape, resized):
+    picture = cv2.resize(PLACES, shape[::-1])
+    kernel = cv2.INTER_AREA if shape[0] > resized[0] else cv2.INTER_CUBIC
+    whole = cv2.resize(picture, resized[::-1], interpolation=kernel)
+    out = moved(Transform(40, 40, False, None), 3, a=picture)["a"]
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (40, 40), axis=(0, 1)).reshape(-1, 3, 40, 40)
+    assert any(np.array_equal(out, window.transpose(1, 2, 0)) for window in windows)
+
+
+def test_d4_gives_the_eight_symmetries():
+    picture = PLACES[:32, :32]
+    turned = [np.rot90(p, k) for k in range(4) for p in (picture, picture[:, ::-1])]
+    counts = [0] * 8
+    for seed in range(120):
+        out = moved(Transform(None, 32, False, "d4"), seed, a=picture)["a"]
+        counts[next(n for n, other in enumerate(turned) if np.array_equal(out, other))] += 1
+    assert min(counts) > 3
+
+
+def test_affine_is_small_and_reflects():
+    for seed in range(20):
+        out = moved(Transform(None, 48, False, "affine"), seed, a=PLACES)["a"].astype(int)
+        assert 0 < np.abs(out[16:32, 16:32, :2] - PLACES[16:32, 16:32, :2]).mean() < 4 * 4
+        assert (out[..., 2] == 100).all(), "nothing black comes into view"
+
+
+def test_the_named_pipelines():
+    assert TRANSFORMS.names() == ["affine", "d4"]
+    with pytest.raises(UserError, match=r"'d5' is not a transform\. Did you mean 'd4'"):
+        Transform(None, 8, False, "d5")
+
+
+def test_sizes_that_cannot_be():
+    with pytest.raises(UserError, match=r"load_size 30 is smaller than crop_size 32\. Set load_size to 32 or more"):
+        Transform(30, 32, False, None)
+    with pytest.raises(UserError, match=r"48 x 20 is smaller than crop_size 32\. Set load_size"):
+        moved(Transform(None, 32, False, None), 0, a=PLACES[:20])
+    with pytest.raises(UserError, match=r"one size, not input 48 x 48, target 48 x 47"):
+        moved(Transform(None, 32, False, None), 0, input=PLACES, target=PLACES[:47])
+
+
+def test_albumentations_is_imported_late_and_asks_the_network_for_nothing():
+    look = (
+        "import os, sys; from i2i.data.transform import Transform; t = Transform(None, 8, True, 'd4')\n"
+        "print('albumentations' in sys.modules); t.prepare()\n"
+        "print('albumentations' in sys.modules, os.environ['NO_ALBUMENTATIONS_UPDATE'])"
+    )
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("NO_ALB")}
+    done = subprocess.run([sys.executable, "-c", look], env=bare, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["False", "True", "1"], done.stderr

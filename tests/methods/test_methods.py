@@ -1,0 +1,227 @@
+"""What every method must do, by iterating the registry."""
+
+import itertools
+
+import pytest
+import torch
+from making import batches, small_method, snapshot
+
+from i2i.losses import CONSTRAINTS, OBJECTIVES
+from i2i.methods import METHODS
+
+ALL = METHODS.names()
+
+
+def moved(before, net):
+    return {name: not torch.equal(before[name], value) for name, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_step_moves_every_weight_and_returns_detached_finite_scalars(name):
+    method, _ = small_method(name)
+    before = {net: snapshot(module) for net, module in method.nets.items()}
+    scalars = method.step(iter(batches(method, 1)))
+    for net, module in method.nets.items():
+        weights = {n: m for n, m in moved(before[net], module).items() if n.endswith("weight")}
+        assert all(weights.values()), (net, weights)
+    assert scalars and all(
+        not value.requires_grad and value.dim() == 0 and torch.isfinite(value) for value in scalars.values()
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("group", ["G", "D"])
+def test_only_the_group_moves_and_the_others_keep_their_bits(name, group):
+    method, _ = small_method(name)
+    for other in set(method.groups) - {group}:
+        method.optimizers[other].step = lambda: None
+    before = {net: snapshot(module) for net, module in method.nets.items()}
+    method.step(iter(batches(method, 1)))
+    for other, members in method.groups.items():
+        for net in members:
+            assert any(moved(before[net], method.nets[net]).values()) is (other == group), net
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_inside_only_everything_else_is_frozen_and_afterwards_nothing_is(name):
+    method, _ = small_method(name)
+    for group, members in method.groups.items():
+        with method.only(group):
+            for net, module in method.nets.items():
+                assert all(p.requires_grad == (net in members) for p in module.parameters())
+        assert all(p.requires_grad for module in method.nets.values() for p in module.parameters())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_gradient_of_g_ends_up_in_d(name):
+    """The gradients that D's update used are those of D's own loss, whatever G did before."""
+    seen = {}
+
+    def spy(method):
+        inner = method.runtime.descend
+
+        def descend(m, group, loss):
+            inner(m, group, loss)
+            seen.setdefault(group, []).append([p.grad.clone() for n in m.groups[group] for p in m.nets[n].parameters()])
+            others = [
+                p.grad for g, members in m.groups.items() if g != group for n in members for p in m.nets[n].parameters()
+            ]
+            seen.setdefault(f"not {group}", []).append([None if g is None else g.clone() for g in others])
+
+        method.runtime.descend = descend
+
+    method, _ = small_method(name)
+    spy(method)
+    method.step(iter(batches(method, 1)))
+    first, second = ("D", "G") if name == "pix2pix" else ("G", "D")
+    assert all(grad is None for grad in seen[f"not {first}"][0])  # the first update touches nobody else's gradients
+    kept = seen[f"not {second}"][0]
+    for ours, now in zip(seen[first][0], kept, strict=True):  # and the second leaves the first one's as they were
+        assert torch.equal(ours, now)
+
+
+@pytest.mark.parametrize(("name", "num_critic"), list(itertools.product(ALL, [1, 3])))
+def test_a_step_takes_exactly_num_critic_batches_and_updates(name, num_critic):
+    method, _ = small_method(name, f"method.num_critic={num_critic}")
+    calls = []
+    inner = method.runtime.descend
+    method.runtime.descend = lambda m, group, loss: (calls.append(group), inner(m, group, loss))
+    stream = iter(batches(method, num_critic))
+    method.step(stream)
+    assert next(stream, None) is None
+    assert calls.count("D") == num_critic and calls.count("G") == 1
+    assert method.batches_per_step == num_critic
+
+
+def test_further_critic_steps_of_cyclegan_see_fresh_pictures_of_the_updated_generators():
+    method, _ = small_method("cyclegan", "method.num_critic=2", "method.pool_size=0")
+    shown = []
+    method.D_b.register_forward_pre_hook(lambda net, args: shown.append(args[0].detach().clone()))
+    first, second = batches(method, 2)
+    method.step(iter([first, second]))
+    with torch.no_grad():
+        assert torch.equal(shown[-1], method.G_ab(second["a"]))  # G has not moved since its update
+
+
+def test_pix2pix_trains_g_on_the_last_batch():
+    method, _ = small_method("pix2pix", "method.num_critic=2", "method.lam_l1=1")
+    first, second = batches(method, 2)
+    scalars = method.step(iter([first, second]))
+    again, _ = small_method("pix2pix")
+    with torch.no_grad():
+        expected = (again.G(second["input"]) - second["target"]).abs().mean()
+    assert float(scalars["loss/G_l1"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "constraint"), list(itertools.product(ALL, OBJECTIVES.names(), CONSTRAINTS.names()))
+)
+def test_any_objective_and_constraint(name, objective, constraint):
+    spectral = "discriminator.spectral_norm=true"  # so that wasserstein without a constraint is allowed
+    method, _ = small_method(
+        name, f"method.objective={objective}", f"method.constraint={{name: {constraint}}}", spectral
+    )
+    scalars = method.step(iter(batches(method, 1)))
+    assert all(torch.isfinite(value) for value in scalars.values())
+    if constraint == "clip":
+        members = [method.nets[net] for net in method.groups["D"]]
+        assert max(float(p.detach().abs().max()) for net in members for p in net.parameters()) <= 0.01 + 1e-9
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    "generator", ["{name: unet, num_downs: 4, width: 4}", "{name: resnet, num_blocks: 1, width: 4}"]
+)
+@pytest.mark.parametrize("discriminator", ["{name: patchgan, num_layers: 1, width: 4}", "{name: pixel, width: 4}"])
+def test_any_network(name, generator, discriminator):
+    method, _ = small_method(name, f"generator={generator}", f"discriminator={discriminator}")
+    assert all(torch.isfinite(value) for value in method.step(iter(batches(method, 1))).values())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_domains_of_different_channel_counts(name):
+    overrides = ["data.a.channels=1", "data.b.channels=5"] + (["method.lam_identity=0"] if name == "cyclegan" else [])
+    method, _ = small_method(name, *overrides)
+    shapes = dict(zip(method.keys, (1, 5), strict=True))
+    batch = {key: torch.zeros(1, channels, 32, 32) for key, channels in shapes.items()}
+    assert all(torch.isfinite(value) for value in method.step(iter([batch])).values())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_state_is_complete(name):
+    """Two methods, one continued from the other's state after 3 steps, agree bit for bit after 6."""
+    from i2i.engine import checkpoint
+
+    straight, _ = small_method(name)
+    data = batches(straight, 6)
+    for step in range(3):
+        torch.manual_seed(step)
+        straight.step(iter([data[step]]))
+    tensors = {key: value.clone() for key, value in checkpoint.gather(straight, None).items()}
+    continued, _ = small_method(name, "train.seed=9")
+    checkpoint.restore(tensors, continued, None, torch.device("cpu"))
+    for method in (straight, continued):
+        for step in range(3, 6):
+            torch.manual_seed(step)
+            method.step(iter([data[step]]))
+    ours, theirs = checkpoint.gather(straight, None), checkpoint.gather(continued, None)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_picture_that_a_discriminator_sees_was_augmented(name):
+    """A spy in the place of DiffAugment marks pictures; a spy on D finds the mark on all it is shown, and on nothing else."""
+    mark = 7.0
+    method, _ = small_method(name)
+
+    def augment(*pictures):
+        stamped = []
+        for picture in pictures:
+            stamp = torch.zeros_like(picture)
+            stamp[:, :, 0, 0] = mark
+            stamped.append(picture * (stamp == 0) + stamp)
+        return tuple(stamped) if len(stamped) > 1 else stamped[0]
+
+    method.augment = augment
+    seen = {net: [] for net in method.nets}
+    for net, module in method.nets.items():
+        module.register_forward_pre_hook(lambda m, args, net=net: seen[net].append(args[0].detach()))
+    method.step(iter(batches(method, 1)))
+    for group, members in method.groups.items():
+        for net in members:
+            corners = [picture[:, :, 0, 0] for picture in seen[net]]
+            assert corners
+            if group == "D":
+                assert len(corners) == 3, "real and fake in the D step, fake in the G step"
+                assert all(bool((corner == mark).all()) for corner in corners), net
+            else:
+                assert not any(bool((corner == mark).any()) for corner in corners), net
+    for value in method.state().values():
+        assert not bool((value == mark).any()), "the pool stores un-augmented pictures"
+
+
+def test_pairs_are_augmented_alike_and_the_two_pairs_independently():
+    method, _ = small_method("pix2pix", "augment.policy=[color, translation, cutout]")
+    seen = []
+    method.D.register_forward_pre_hook(lambda net, args: seen.append(args[0].detach().clone()))
+    x = torch.rand(4, 3, 32, 32) * 2 - 1
+    method.G.forward = lambda pictures: pictures * 1.0  # a fake that equals its input
+    with pytest.raises(RuntimeError):  # this G has no gradient; D's step came before
+        method.step(iter([{"input": x, "target": x}]))
+    real, fake = seen[0], seen[1]
+    assert torch.equal(real[:, :3], real[:, 3:]) and torch.equal(fake[:, :3], fake[:, 3:])
+    assert not torch.equal(real, fake)
+    assert not torch.equal(real[:, :3], x)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_preview_columns_are_rows_of_equal_length(name):
+    method, _ = small_method(name)
+    pictures = {key: [f"{key}{row}" for row in range(3)] for key in method.keys}
+    columns = method.preview({export: lambda p, export=export: f"{export}({p})" for export in method.exports}, pictures)
+    assert all(len(column) == 3 for column in columns.values())
+    if name == "cyclegan":
+        assert columns["A'' = G_ba(B')"][1] == "generator_ba(generator_ab(a1))"
+    else:
+        assert columns["output"][2] == "generator(input2)"

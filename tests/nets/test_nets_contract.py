@@ -1,0 +1,329 @@
+"""What every registered network promises, over all combinations of its arguments.
+
+The grid is read from the signatures: a new network is tested here by being registered, a new choice by being annotated.
+"""
+
+import copy
+import inspect
+import typing
+from itertools import pairwise, product
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from i2i.nets import DISCRIMINATORS, GENERATORS
+
+REGISTRIES = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
+SMALL = {"width": 4, "num_downs": 2, "num_blocks": 1, "num_layers": 1}
+NETS = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
+
+
+def parameters_of(kind, name):
+    """{keyword-only argument: (annotation, default)}."""
+    net = REGISTRIES[kind].get(name)
+    hints = typing.get_type_hints(net.__init__)
+    keywords = [p for p in inspect.signature(net).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return {p.name: (hints.get(p.name), p.default) for p in keywords}
+
+
+def choices_of(kind, name):
+    """{argument: its values} of those with a fixed list of values."""
+    choices = {}
+    for argument, (annotation, _) in parameters_of(kind, name).items():
+        if typing.get_origin(annotation) is typing.Literal:
+            choices[argument] = typing.get_args(annotation)
+        elif annotation is bool:
+            choices[argument] = (False, True)
+    return choices
+
+
+def every_combination(kind, name):
+    choices = choices_of(kind, name)
+    return [dict(zip(choices, values)) for values in product(*choices.values())]
+
+
+def one_departure(kind, name):
+    """The defaults, then each other value of each argument with the other arguments at their defaults."""
+    defaults = {argument: parameters_of(kind, name)[argument][1] for argument in choices_of(kind, name)}
+    others = [{**defaults, argument: value} for argument, values in choices_of(kind, name).items() for value in values]
+    return [defaults, *(args for args in others if args != defaults)]
+
+
+def cases(combine):
+    def label(args):
+        return ",".join(f"{key}={value}" for key, value in args.items())
+
+    return [
+        pytest.param(kind, name, args, id=f"{name}-{label(args)}")
+        for kind, name in NETS
+        for args in combine(kind, name)
+    ]
+
+
+def build(kind, name, channels=3, out=3, **args):
+    torch.manual_seed(0)
+    small = {key: value for key, value in SMALL.items() if key in parameters_of(kind, name)}
+    positions = (channels, out) if kind == "generator" else (channels,)
+    return REGISTRIES[kind].build(name, *positions, **{**small, **args})
+
+
+def pictures(net, batch=2, scale=(2, 3), dtype=torch.float32):
+    """Not square, and large enough that no feature map has a single pixel."""
+    generator = torch.Generator().manual_seed(1)
+    height, width = (net.minimum * factor for factor in scale)
+    return torch.rand(batch, net.in_channels, height, width, generator=generator, dtype=dtype) * 2 - 1
+
+
+def still(net):
+    """Training mode without what draws numbers or moves between two forwards."""
+    normalised = any(parametrize.is_parametrized(module) for module in net.modules())
+    net.train(not normalised)
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    return net
+
+
+def cancelled_biases(net, args):
+    """Biases that a norm behind them subtracts again: their true gradient is zero.
+
+    Those of a convolution with an InstanceNorm right behind it; and the shift of a residual branch's BatchNorm, where a
+    convolution that sees no zeros beyond the border carries it, unchanged in kind, to the next BatchNorm.
+    """
+    layers = [nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d, nn.PixelShuffle]
+    leaves = [(name, module) for name, module in net.named_modules() if isinstance(module, tuple(layers))]
+    cancelled = {
+        f"{name}.bias"
+        for (name, module), (_, following) in pairwise(leaves)
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and isinstance(following, nn.InstanceNorm2d)
+    }
+    carried = args["norm"] == "batch" and args.get("upsample") == "resize" and args.get("padding") != "zero"
+    if isinstance(net, GENERATORS.get("resnet")) and carried:
+        cancelled.add(f"blocks.{len(net.blocks) - 1}.residual.norm2.bias")
+    return cancelled
+
+
+def test_there_are_networks_to_test():
+    assert {("generator", "unet"), ("generator", "resnet")} <= set(NETS)
+    assert {("discriminator", "patchgan"), ("discriminator", "pixel")} <= set(NETS)
+
+
+@pytest.mark.parametrize(("kind", "name"), NETS)
+def test_the_signature_is_enough_for_a_recipe(kind, name):
+    for argument, (annotation, default) in parameters_of(kind, name).items():
+        plain = annotation in (int, float, bool, str) or typing.get_origin(annotation) is typing.Literal
+        assert plain, f"{argument} is annotated {annotation}"
+        assert default is not inspect.Parameter.empty, f"{argument} has no default"
+
+
+@pytest.mark.parametrize(("kind", "name", "args"), cases(every_combination))
+def test_shape_range_and_a_gradient_for_every_parameter(kind, name, args):
+    net = build(kind, name, init="kaiming", **args).double()
+    x = pictures(net, dtype=torch.float64).requires_grad_()
+    before = x.detach().clone()
+
+    output = net(x)
+    assert output.isfinite().all()
+    if kind == "generator":
+        assert output.shape == (2, 3, *x.shape[2:])
+        assert output.abs().max() <= 1
+    else:
+        assert output.dim() == 4 and output.shape[:2] == (2, 1)
+    (output * torch.randn_like(output)).sum().backward()
+
+    assert torch.equal(x, before), "the input was written to"
+    assert x.grad.isfinite().all() and x.grad.abs().sum() > 0
+    cancelled = cancelled_biases(net, args)
+    sizes = {key: parameter.grad.abs().max() for key, parameter in net.named_parameters()}
+    largest = max(sizes.values())
+    for key, size in sizes.items():
+        assert size.isfinite(), key
+        if key in cancelled:
+            assert size < 1e-12 * largest, f"{key} is cancelled by the norm behind it, but has a gradient"
+        else:
+            assert size > 1e-9 * largest, f"{key} has no gradient"
+
+
+@pytest.mark.parametrize(("kind", "name", "args"), cases(every_combination))
+def test_the_minimum_is_enough(kind, name, args):
+    """One picture of the smallest size, square and not: a U-Net's bottleneck is one pixel high, wide, or both."""
+    net = build(kind, name, **args).train()
+    for scale in ((1, 1), (1, 3), (2, 1)):
+        x = pictures(net, batch=1, scale=scale)
+        output = net(x)
+        assert output.isfinite().all()
+        assert kind == "discriminator" or output.shape == (1, 3, *x.shape[2:])
+    output.mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
+
+
+@pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
+def test_gradients_equal_finite_differences(kind, name, args):
+    # default: biases that are not zero, without which dead pixels lie in the kink of the next ReLU
+    net = still(build(kind, name, init="default", width=2, **args).double())
+    x = pictures(net, dtype=torch.float64).requires_grad_()
+    leaves = [x, *net.parameters()]
+    weights = torch.randn_like(net(x))
+    gradients = torch.autograd.grad((net(x) * weights).sum(), leaves)
+    step = 1e-7  # shorter than the way to the next kink of a ReLU
+    for _ in range(3):
+        directions = [torch.randn_like(leaf) for leaf in leaves]
+        sides = []
+        with torch.no_grad():
+            for move in (step, -2 * step, step):  # forth, back, and home
+                for leaf, direction in zip(leaves, directions):
+                    leaf += move * direction
+                sides.append((net(x) * weights).sum())
+        expected = (sides[0] - sides[1]) / (2 * step)
+        actual = sum((gradient * direction).sum() for gradient, direction in zip(gradients, directions))
+        assert actual == pytest.approx(expected.item(), rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
+def test_in_place_activations_change_nothing(kind, name, args):
+    net = still(build(kind, name, init="kaiming", **args).double())
+    plain = copy.deepcopy(net)
+    in_place = [module for module in plain.modules() if getattr(module, "inplace", False)]
+    assert in_place
+    for module in in_place:
+        module.inplace = False
+    results = []
+    for each in (net, plain):
+        x = pictures(each, dtype=torch.float64).requires_grad_()
+        output = each(x)
+        output.square().sum().backward()
+        results.append([output, x.grad, *(parameter.grad for parameter in each.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*results))
+
+
+@pytest.mark.parametrize(("kind", "name"), NETS)
+@pytest.mark.parametrize(("channels", "out"), [(1, 3), (3, 1), (5, 2)])
+def test_channels(kind, name, channels, out):
+    net = build(kind, name, channels, out)
+    assert net.in_channels == channels
+    assert kind == "discriminator" or net.out_channels == out
+    assert net(pictures(net)).shape[1] == (out if kind == "generator" else 1)
+    wrong = torch.zeros(1, channels + 1, net.minimum, net.minimum)
+    with pytest.raises(ValueError, match=f"{channels + 1} channels.* takes {channels}"):
+        net(wrong)
+    with pytest.raises(ValueError, match=r"\(B, .*unsqueeze"):
+        net(wrong[0])
+
+
+@pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
+def test_wrong_sizes_are_refused_in_words(kind, name, args):
+    net = build(kind, name, **args)
+    good, multiple = 2 * net.minimum, net.multiple
+    assert net.minimum % multiple == 0
+    wrong = [side for side in (good + 1, good - 1, net.minimum - multiple) if side % multiple or side < net.minimum]
+    assert wrong or net.minimum == 1
+    for side in (side for side in wrong if side > 0):
+        for height, width in ((side, good), (good, side)):
+            with pytest.raises(ValueError) as error:
+                net(torch.zeros(1, 3, height, width))
+            words = str(error.value)
+            assert f"{height} x {width}" in words and f"at least {net.minimum}" in words
+            assert multiple == 1 or f"multiples of {multiple}" in words
+            fits = [int(number) for number in words.partition("Pad them to ")[2].partition(",")[0].split(" x ")]
+            assert fits[0] >= height and fits[1] >= width
+            net(torch.zeros(2, 3, *fits))  # the remedy is one
+
+
+@pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
+def test_eval_is_deterministic_and_moves_nothing(kind, name, args):
+    net = build(kind, name, **args).eval()
+    state = {key: value.clone() for key, value in net.state_dict().items()}
+    drawn = torch.get_rng_state()
+    first, second = net(pictures(net)), net(pictures(net))
+    assert torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS.names())
+def test_features_come_from_the_same_forward(name):
+    net = build("discriminator", name, norm="batch").train()
+    x = pictures(net)
+    logits, features = net(x, features=True)
+    assert net.blocks[1].norm.num_batches_tracked == 1
+    assert torch.equal(logits, net(x))
+    assert len(features) >= 2
+    for feature, gradient in zip(features, torch.autograd.grad(logits.sum(), features)):
+        assert feature.shape[0] == 2 and feature.dim() == 4
+        assert gradient.abs().sum() > 0
+    recomputed = [x]
+    for layer in net.blocks:
+        recomputed.append(layer(recomputed[-1]))
+    assert all(torch.equal(a, b) for a, b in zip(features, recomputed[1:])), "a map was written to afterwards"
+
+
+@pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
+def test_built_on_meta_it_takes_weights_by_assignment(kind, name, args):
+    net = build(kind, name, **args).eval()
+    with torch.device("meta"):
+        empty = build(kind, name, **args).eval()
+    assert all(tensor.is_meta for tensor in (*empty.parameters(), *empty.buffers()))
+    empty.load_state_dict(net.state_dict(), assign=True)
+    assert not any(tensor.is_meta for tensor in (*empty.parameters(), *empty.buffers()))
+    assert torch.equal(empty(pictures(net)), net(pictures(net)))
+
+
+@pytest.mark.parametrize("init", ["normal_0.02", "xavier_1", "kaiming", "orthogonal_1", "default"])
+def test_every_init_builds_on_meta(init):
+    for kind, name in NETS:
+        with torch.device("meta"):
+            build(kind, name, init=init, spectral_norm=True)
+
+
+@pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
+def test_a_deep_copy_is_equal_and_apart(kind, name, args):
+    net = build(kind, name, **args)
+    net(pictures(net))  # so that there is something in the buffers
+    twin = copy.deepcopy(net)
+    assert torch.equal(net.eval()(pictures(net)), twin.eval()(pictures(net)))
+    state = {key: value.clone() for key, value in net.state_dict().items()}
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.add_(1)
+    twin.train()(pictures(net))
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize(("kind", "name"), NETS)
+def test_spectral_norm_makes_the_largest_singular_value_one(kind, name):
+    for upsample in choices_of(kind, name).get("upsample", [None]):
+        net = build(kind, name, spectral_norm=True, **({"upsample": upsample} if upsample else {})).train()
+        for _ in range(60):
+            for module in net.modules():
+                if parametrize.is_parametrized(module):
+                    _ = module.weight  # one power iteration, as in a forward
+        net(pictures(net))
+        net.eval()
+        convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
+        assert len(convolutions) >= 3
+        for module in convolutions:
+            rows = module.weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) else module.weight
+            assert torch.linalg.svdvals(rows.flatten(1))[0].item() == pytest.approx(1, abs=0.02), module
+
+
+@pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
+def test_two_forwards_before_one_backward(kind, name, args):
+    """Real and fake pictures through one D: power iterations and running statistics move in between."""
+    net = build(kind, name, **args).train()
+    (net(pictures(net)).mean() + net(-pictures(net)).mean()).backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize(("kind", "name"), NETS)
+def test_wrong_arguments_are_refused_in_words(kind, name):
+    arguments = parameters_of(kind, name)
+    faults = {argument: 0 for argument, (annotation, _) in arguments.items() if annotation is int}
+    faults |= {argument: "nonsense" for argument, (annotation, _) in arguments.items() if annotation not in (int, bool)}
+    assert {"width", "norm", "init"} <= faults.keys()
+    for argument, value in faults.items():
+        with pytest.raises(ValueError, match=rf"{argument} is '?{value}'?; it must be"):
+            build(kind, name, **{argument: value})
+    with pytest.raises(ValueError, match="in_channels is 0; it must be"):
+        build(kind, name, 0)

@@ -1,0 +1,48 @@
+"""Small methods for tests, made by the same `build` as in training."""
+
+import torch
+
+from i2i import build, config
+from i2i.engine.runtime import Runtime
+
+SMALL = {
+    "pix2pix": [
+        "generator={name: unet, num_downs: 4, width: 4, norm: instance, dropout: false}",
+        "discriminator={name: patchgan, num_layers: 1, width: 4, norm: instance}",
+        "data={kind: synthetic, pairing: paired, size: 32, count: 6, load_size: null, crop_size: 32, workers: 0}",
+    ],
+    "cyclegan": [
+        "generator={name: resnet, num_blocks: 1, width: 4}",
+        "discriminator={name: patchgan, num_layers: 1, width: 4, norm: instance}",
+        "data={kind: synthetic, pairing: unpaired, size: 32, count: 6, load_size: null, crop_size: 32, workers: 0}",
+        "method.pool_size=3",
+    ],
+}
+RECIPES = {"pix2pix": "pix2pix_facades", "cyclegan": "cyclegan_horse2zebra"}
+
+
+def small_recipe(name: str, *overrides: str):
+    """The checked recipe of a method, shrunk."""
+    return build.check(config.read(RECIPES[name], [*SMALL[name], "train.steps=6", "train.decay_from=3", *overrides]))
+
+
+def small_method(name: str, *overrides: str, branch: bool | None = None):
+    """(method, recipe) of a shrunk recipe on the CPU."""
+    recipe = small_recipe(name, *overrides)
+    runtime = Runtime("cpu", recipe.train.precision, recipe.train.clip_grad, branch)
+    return build.method(recipe, runtime), recipe
+
+
+def batches(
+    method, count: int, *, size: int = 32, batch_size: int = 2, seed: int = 0, channels: int = 3, dtype=torch.float32
+):
+    """`count` random batches in [-1, 1] for a method."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch_size, channels, size, size)
+    return [
+        {key: torch.rand(shape, generator=generator, dtype=dtype) * 2 - 1 for key in method.keys} for _ in range(count)
+    ]
+
+
+def snapshot(net) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in net.state_dict().items()}
