@@ -85,6 +85,7 @@ class AugmentSection(Section):
 class DomainSection(Section):
     channels: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     range: Annotated[list[float], Field(min_length=2, max_length=2)] | Literal["auto"] = "auto"
+    page: int | None = Field(None, ge=0)
 
 
 class DataSection(Section):
@@ -115,6 +116,9 @@ class TrainSection(Section):
     ema: float | None = Field(None, gt=0, lt=1)
     compile: bool = False
     channels_last: bool = False
+    activation_checkpointing: bool = False
+    tracker: str | None = "tensorboard"
+    alarms: bool = True
     log_every: int = Field(100, ge=1)
     sample_every: int | None = Field(2000, ge=1)
     save_every: int = Field(5000, ge=1)

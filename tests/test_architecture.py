@@ -20,8 +20,9 @@ TIERS = [
     {"infer"},
     {"methods"},
     {"build"},
-    {"evaluate"},
+    {"evaluate", "prepare"},
     {"engine"},
+    {"doctor"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -158,7 +159,7 @@ def test_the_loop_is_short_and_names_no_method():
 
 
 def test_a_file_is_called_as_what_it_registers():
-    from i2i.build import REGISTRIES
+    from i2i.build.check import REGISTRIES
 
     for kind in ("method", "generator", "discriminator", "data kind"):
         for name in REGISTRIES[kind].names():

@@ -1,6 +1,9 @@
 """The endless order of training samples, and the processes that read them ahead."""
 
 import contextlib
+import ctypes
+import functools
+import os
 import signal
 import sys
 import time
@@ -20,6 +23,7 @@ from i2i.errors import UserError
 from i2i.seeds import derive
 
 LOOK_EVERY = 5.0  # seconds between looks at the workers while a batch does not come
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 Place = tuple[int, int]  # (epoch, index)
 
 
@@ -95,7 +99,7 @@ class Loader:
             # a fork shares what is imported and listed; where it is unsafe, the platform's own way
             start = "fork" if sys.platform == "linux" else "spawn"
             many = {"multiprocessing_context": start, "persistent_workers": True, "timeout": min(timeout, LOOK_EVERY)}
-            many["worker_init_fn"] = _start_worker
+            many["worker_init_fn"] = functools.partial(_start_worker, os.getpid())
         loader = DataLoader(
             _Samples(dataset),
             batch_sampler=Stream(len(dataset), seed, batch_size, start_batch),
@@ -202,13 +206,18 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(_number: int) -> None:
+def _start_worker(parent: int, _number: int) -> None:
     """One thread each, and deaf to a Ctrl-C or a kill of the whole group: the main process ends its step, then them.
 
-    A worker whose main process is gone ends by itself: PyTorch's loop looks for its parent every few seconds.
+    A worker whose main process is gone ends: on Linux the kernel kills it (with the thread that made the loader);
+    elsewhere PyTorch's loop looks for its parent every few seconds, between two samples.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was killed before the line above
+            os._exit(1)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
 

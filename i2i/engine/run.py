@@ -19,6 +19,8 @@ FREE = {
     "train.sample_every",
     "train.save_every",
     "train.keep",
+    "train.tracker",
+    "train.alarms",
     "evaluate.every",
 }
 

@@ -1,4 +1,4 @@
-"""Recipe -> networks, optimizers, data, method: the only place where names meet objects, and where they are checked."""
+"""Everything that can be wrong with a recipe, found before any data is read or any tensor allocated."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,18 +6,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from i2i import __version__
 from i2i.augment import POLICIES, DiffAugment
-from i2i.config import Fault, Named, Recipe, RecipeError, Section, Source, bind, parse, read_yaml, shipped
+from i2i.build.make import COMMON_DATA, NETS, domain_channels, network
+from i2i.config import Fault, Named, Recipe, RecipeError, Section, Source, bind, parse
 from i2i.data import DATASETS, TRANSFORMS
 from i2i.losses import CONSTRAINTS, OBJECTIVES
 from i2i.methods import METHODS
 from i2i.nets import DISCRIMINATORS, GENERATORS
 from i2i.optimizers import OPTIMIZERS
 from i2i.registry import Registry
-from i2i.seeds import derive
 
-NETS = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
 REGISTRIES = {
     registry.kind: registry
     for registry in (
@@ -33,7 +31,6 @@ REGISTRIES = {
     )
 }
 FROM_RECIPE = ("objective", "constraint", "augment", "num_critic")  # a method's arguments that are not its own
-COMMON_DATA = ("path", "load_size", "crop_size", "flip", "transform", "a", "b", "seed", "hint")
 
 
 def names(kind: str) -> list[str]:
@@ -42,9 +39,6 @@ def names(kind: str) -> list[str]:
     for known, entry in REGISTRIES.items():
         registry.register(known)(entry)
     return registry.get(kind).names()
-
-
-# ---------------------------------------------------------------------------------------------------- checking
 
 
 def check(source: Source) -> Recipe:
@@ -221,7 +215,7 @@ def _on_paper(recipe: Recipe, channels: Mapping[str, int]) -> tuple[dict[str, nn
         node = getattr(recipe, section)
         try:
             with torch.device("meta"):
-                nets[name] = _network(section, node, ins, outs)
+                nets[name] = network(section, node, ins, outs)
         except ValueError as error:
             faults[section] = Fault((section,), str(error))
             continue
@@ -241,7 +235,7 @@ def _remedy(section: str, node: Named, crop: int, ins: int, outs: int) -> str:
         for depth in range(node.args.get(key, 0) - 1, 0, -1):
             try:
                 with torch.device("meta"):
-                    net = _network(section, node.model_copy(update={key: depth}), ins, outs)
+                    net = network(section, node.model_copy(update={key: depth}), ins, outs)
             except ValueError:
                 continue
             if crop % net.multiple == 0 and crop >= net.minimum:
@@ -251,7 +245,7 @@ def _remedy(section: str, node: Named, crop: int, ins: int, outs: int) -> str:
 
 def _next_crop(section: str, node: Named, crop: int, ins: int, outs: int) -> int:
     with torch.device("meta"):
-        net = _network(section, node, ins, outs)
+        net = network(section, node, ins, outs)
     return max(-(-crop // net.multiple), -(-net.minimum // net.multiple)) * net.multiple
 
 
@@ -272,28 +266,6 @@ def _lipschitz(recipe: Recipe, nets: Mapping[str, nn.Module]) -> list[Fault]:
     return faults
 
 
-# ---------------------------------------------------------------------------------------------------- building
-
-
-def card_hint(recipe: Recipe) -> str:
-    """Where the named data set of a recipe's path can be had, from its card; empty for a user's own folder."""
-    name = str(recipe.data.path or "").rstrip("/").rpartition("/")[2]
-    file = shipped("cards") / f"{name}.yaml"
-    if not file.is_file():
-        return ""
-    card, _ = read_yaml(file)
-    return f" {card['title']}: download {card['source']} and unpack it there, or set data.path to where you have it."
-
-
-def dataset(recipe: Recipe):
-    """The data set of a recipe; reads the folder. UserError in words for whatever is wrong with it."""
-    data = recipe.data
-    common = {key: getattr(data, key) for key in COMMON_DATA if key not in ("a", "b", "seed", "hint")}
-    sides = {side: getattr(data, side).model_dump() for side in ("a", "b")}
-    hint = {"hint": card_hint(recipe)} if DATASETS.get(data.kind).needs_path else {}
-    return DATASETS.build(data.kind, **common, **sides, **data.args, **hint, seed=recipe.train.seed)
-
-
 def resolved(recipe: Recipe, data) -> Recipe:
     """The recipe with `auto` replaced by what the data are; RecipeError where that makes it impossible."""
     found = {side: type(recipe.data.a)(**values) for side, values in data.resolved().items()}
@@ -301,81 +273,3 @@ def resolved(recipe: Recipe, data) -> Recipe:
     if faults := impossible(recipe):
         raise RecipeError("with these data, the recipe", faults)
     return recipe
-
-
-def domain_channels(recipe: Recipe) -> dict[str, int]:
-    """{key: channels} of a recipe; 3 where it still says auto."""
-    sides = {side: getattr(recipe.data, side).channels for side in ("a", "b")}
-    a, b = (3 if sides[side] == "auto" else sides[side] for side in ("a", "b"))
-    if recipe.data.args.get("direction") == "ba":
-        a, b = b, a
-    return dict(zip(METHODS.get(recipe.method.name).keys, (a, b), strict=True))
-
-
-def method(recipe: Recipe, runtime):
-    """Networks, optimizers and the method of a resolved recipe, on the runtime's device, seeded by train.seed."""
-    kind = METHODS.get(recipe.method.name)
-    nets = {}
-    for name, (section, ins, outs) in kind.wiring(domain_channels(recipe)).items():
-        torch.manual_seed(derive(recipe.train.seed, "init", name))
-        nets[name] = runtime.prepare(_network(section, getattr(recipe, section), ins, outs)).train()
-    optimizers = {}
-    for group, members in kind.groups.items():
-        node = recipe.optimizer[group]
-        parameters = [parameter for name in members for parameter in nets[name].parameters()]
-        optimizers[group] = OPTIMIZERS.build(node.name, parameters, **node.args, fused=runtime.fused)
-    chosen = recipe.method
-    return kind(
-        nets,
-        optimizers,
-        runtime,
-        objective=OBJECTIVES.build(chosen.objective),
-        constraint=CONSTRAINTS.build(chosen.constraint.name, **chosen.constraint.args),
-        augment=DiffAugment(recipe.augment.policy),
-        num_critic=chosen.num_critic,
-        **chosen.args,
-    )
-
-
-def weights_meta(recipe: Recipe, name: str, built, data) -> dict[str, dict]:
-    """{export: metadata} that lets a weights file be used without its recipe.
-
-    Args:
-        name: of the recipe.
-        built: the method.
-        data: the data set, whose domains and layout go along.
-    """
-    metas, direction = {}, recipe.data.args.get("direction") if "input" in data.keys else None
-    for export, net_name in built.exports.items():
-        source, target = built.maps[net_name]
-        net, node = built.nets[net_name], recipe.generator
-        args = {
-            key: False if key == "spectral_norm" else value for key, value in node.args.items()
-        }  # baked in, see samples
-        metas[export] = {
-            "kind": "generator",
-            "version": __version__,
-            "recipe": name,
-            "method": recipe.method.name,
-            "export": export,
-            "direction": direction or f"{source}{target}",
-            "net": {"name": node.name, "args": args, "in_channels": net.in_channels, "out_channels": net.out_channels},
-            "input": _domain_meta(data.domains[source]),
-            "output": _domain_meta(data.domains[target]),
-            "side": data.side,  # the half of a side-by-side file that is the input, if the data are such files
-            "load_size": recipe.data.load_size,
-            "crop_size": recipe.data.crop_size,
-            "multiple": net.multiple,
-            "minimum": net.minimum,
-            "translate": recipe.translate.model_dump(),
-        }
-    return metas
-
-
-def _domain_meta(domain) -> dict:
-    return {"channels": domain.channels, "range": list(domain.range), "depth": domain.depth}
-
-
-def _network(section: str, node: Named, ins: int, outs: int) -> nn.Module:
-    channels = (ins, outs) if section == "generator" else (ins,)
-    return NETS[section].build(node.name, *channels, **node.args)

@@ -1,0 +1,16 @@
+"""Recipe -> networks, optimizers, data, method: the only place where names meet objects, and where they are checked."""
+
+from i2i.build.check import check, impossible, names, resolved
+from i2i.build.make import card_hint, dataset, domain_channels, method, weights_meta
+
+__all__ = [
+    "card_hint",
+    "check",
+    "dataset",
+    "domain_channels",
+    "impossible",
+    "method",
+    "names",
+    "resolved",
+    "weights_meta",
+]
