@@ -49,6 +49,7 @@ setup(
         "rich",
         "Pillow>=10.1",
         "tifffile",
+        "imagecodecs",
         "tensorboard",
     ],
     extras_require={
@@ -60,7 +61,9 @@ setup(
             "hypothesis",
             "setuptools>=68",
             "wheel",
+            "rasterio",
         ],
+        "geo": ["rasterio"],
         "metrics": ["torch-fidelity"],
     },
     entry_points={"console_scripts": ["i2i = i2i.cli:main"]},

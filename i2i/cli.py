@@ -33,6 +33,14 @@ class Direction(StrEnum):
     ba = "ba"
 
 
+class Pairing(StrEnum):
+    canny = "canny"
+    gray = "gray"
+    blur = "blur"
+    downscale = "downscale"
+    mask = "mask"
+
+
 RecipeArgument = Annotated[
     str, typer.Argument(help="A recipe file, or the name of a shipped one: cyclegan_horse2zebra.")
 ]
@@ -85,6 +93,9 @@ def translate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the pictures go; <run>/translated/ if not given.")] = None,
     direction: Annotated[Direction | None, typer.Option(help="Which half of a CycleGAN; ab if not given.")] = None,
+    page: Annotated[
+        int | None, typer.Option(min=0, help="Which page of TIFF files that hold several; 0 is the first.")
+    ] = None,
     size: Annotated[
         int | None, typer.Option(min=1, help="Translate with the shorter side at this size, then resize back.")
     ] = None,
@@ -104,10 +115,151 @@ def translate(
     with bar("translating") as advance:
         report = run(
             paths, model=model, out=out, direction=direction and direction.value, size=size, samples=samples,
-            paired=paired, device=device.value, say=lambda text: print(text, file=sys.stderr), progress=advance,
+            paired=paired, page=page, device=device.value, say=_aside, progress=advance,
         )  # fmt: skip
     if report.failed:
         raise typer.Exit(1)
+
+
+recipes = typer.Typer(
+    help="The recipes that come with i2i, and one written for a folder of yours.", no_args_is_help=True
+)
+data = typer.Typer(help="Check, download and make data.", no_args_is_help=True)
+app.add_typer(recipes, name="recipes")
+app.add_typer(data, name="data")
+
+
+@recipes.command("list")
+def recipes_list():
+    """One line for each recipe: its name and what it trains."""
+    from i2i.prepare.shelf import titles
+
+    known = titles()
+    width = max(map(len, known))
+    for name, title in known.items():
+        print(f"{name:<{width}}  {title}")
+
+
+@recipes.command("show")
+def recipes_show(name: Annotated[str, typer.Argument(help="As `i2i recipes list` prints it.")]):
+    """Print a recipe, comments included."""
+    from i2i.prepare.shelf import text
+
+    print(text(name), end="")
+
+
+@recipes.command("copy")
+def recipes_copy(
+    name: Annotated[str, typer.Argument(help="As `i2i recipes list` prints it.")],
+    to: Annotated[
+        Path | None, typer.Argument(help="The new file; ./NAME.yaml if not given. Never overwritten.")
+    ] = None,
+):
+    """Write a recipe to a file of yours, to change it.
+
+    i2i recipes copy pix2pix_facades mine.yaml
+    """
+    from i2i.prepare.shelf import copy
+
+    file = copy(name, to)
+    print(f"{file} is yours. Next: i2i check {file}")
+
+
+@recipes.command("plan")
+def recipes_plan(
+    path: Annotated[Path, typer.Argument(help="A folder of pictures, in any layout that the README names.")],
+    out: Annotated[Path | None, typer.Option(help="The recipe to write; ./<folder>.yaml if not given.")] = None,
+    device: DeviceOption = Device.auto,
+):
+    """Look at a folder and write a recipe that trains on it, with a reason for every choice.
+
+    i2i recipes plan my/scans
+    """
+    from i2i.engine.progress import bar
+    from i2i.prepare.plan import plan
+
+    with bar("looking") as advance:
+        file = plan(path, out=out, device=device.value, say=_aside, progress=advance)
+    print(f"{file}: read it, then  i2i train {file}")
+
+
+@data.command("check")
+def data_check(
+    path: Annotated[Path, typer.Argument(help="A folder of pictures, or of one split of them.")],
+    crop: Annotated[int | None, typer.Option(min=1, help="Tell which pictures are smaller than this crop.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read; one per core if not given.")] = None,
+):
+    """Read every picture below a folder and list every problem with its remedy.
+
+    i2i data check my/scans
+    """
+    from i2i.engine.progress import bar
+    from i2i.prepare.check import check
+
+    with bar("reading") as advance:
+        report = check(path, crop=crop, workers=workers, progress=advance)
+    print(report.as_json() if json else report.as_text())
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@data.command("download")
+def data_download(
+    name: Annotated[str | None, typer.Argument(help="A data set with a card; without a name, they are listed.")] = None,
+    to: Annotated[Path | None, typer.Option(help="The folder to make; datasets/NAME if not given.")] = None,
+):
+    """Fetch a known data set, continue a broken download, verify it and unpack it.
+
+    i2i data download facades
+    """
+    from i2i.engine.progress import bar
+    from i2i.prepare import cards
+    from i2i.prepare.download import download
+
+    if name is None:
+        print(cards.listed())
+        return
+    with bar(f"downloading {name}") as advance:
+        folder = download(name, to=to, say=_aside, progress=advance)
+    print(folder)
+
+
+@data.command("pairs")
+def data_pairs(
+    folder: Annotated[Path, typer.Argument(help="Any folder of pictures.")],
+    by: Annotated[Pairing, typer.Option(help="What the input is made by; the picture itself is the target.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to make; <folder>_<by> if not given.")] = None,
+    factor: Annotated[int, typer.Option(min=2, help="downscale: how many times smaller.")] = 4,
+    masks: Annotated[Path | None, typer.Option(help="mask: a folder of masks; drawn rectangles if not given.")] = None,
+    val: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the pictures that goes to val.")] = 0.1,
+):
+    """Make a paired set from any pictures.
+
+    i2i data pairs my/photos --by canny
+    """
+    from i2i.engine.progress import bar
+    from i2i.prepare.pairs import pairs
+
+    with bar("pairing") as advance:
+        made = pairs(folder, by=by.value, out=out, factor=factor, masks=masks, val=val, say=_aside, progress=advance)
+    print(f"{made}: paired. Next: i2i recipes plan {made}")
+
+
+@app.command()
+def doctor():
+    """Say what this machine has: versions, device, picture formats, disk; and what is missing."""
+    from i2i.doctor import doctor as look
+
+    findings = look()
+    for finding in findings:
+        print(finding)
+    if any(finding.bad for finding in findings):
+        raise typer.Exit(1)
+
+
+def _aside(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _version(wanted: bool):

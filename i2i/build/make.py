@@ -1,6 +1,5 @@
 """A checked recipe -> networks, optimizers, data and the method."""
 
-from collections.abc import Mapping
 
 import torch
 from torch import nn
