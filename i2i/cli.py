@@ -15,7 +15,6 @@ app = typer.Typer(
     name="i2i",
     help="Image-to-image translation: pix2pix, CycleGAN, DiffAugment.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -41,11 +40,45 @@ class Pairing(StrEnum):
     mask = "mask"
 
 
+def _recipes(incomplete: str) -> list[str]:
+    """For the shell: the names of shipped recipes, and files."""
+    from i2i.config import shipped
+
+    names = sorted(file.stem for file in shipped("recipes").glob("*.yaml"))
+    folder = Path(incomplete).parent
+    files = sorted(str(path) for path in folder.glob("*.yaml")) if folder.is_dir() else []
+    return [name for name in (*names, *files) if name.startswith(incomplete)]
+
+
+def _keys(context: typer.Context, incomplete: str) -> list[str]:
+    """For the shell: `section.key=` of the recipe that was named before."""
+    from i2i.config import read
+
+    try:
+        lines = read(context.params["recipe"]).lines
+    except (UserError, KeyError):
+        return []
+    leaves = [where for where in lines if not any(other[: len(where)] == where != other for other in lines)]
+    return [key for where in leaves if (key := ".".join(where) + "=").startswith(incomplete)]
+
+
+def _cards(incomplete: str) -> list[str]:
+    """For the shell: the data sets with a card."""
+    from i2i.config import shipped
+
+    return sorted(file.stem for file in shipped("cards").glob(f"{incomplete}*.yaml"))
+
+
 RecipeArgument = Annotated[
-    str, typer.Argument(help="A recipe file, or the name of a shipped one: cyclegan_horse2zebra.")
+    str,
+    typer.Argument(help="A recipe file, or the name of a shipped one: cyclegan_horse2zebra.", autocompletion=_recipes),
+]
+ShippedArgument = Annotated[
+    str, typer.Argument(help="As `i2i recipes list` prints it.", autocompletion=_recipes, metavar="NAME")
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Values that replace the recipe's.")
+    list[str] | None,
+    typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Values that replace the recipe's.", autocompletion=_keys),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes cuda, then mps, then cpu.")]
 
@@ -63,7 +96,10 @@ def train(
 ):
     """Train from a recipe; the same command continues an unfinished run.
 
+    \b
     i2i train recipes/pix2pix_facades.yaml data.path=my/facades train.steps=2000
+    i2i train mine.yaml --dry-run
+    torchrun --nproc_per_node 2 -m i2i train mine.yaml train.batch_size=8
     """
     from i2i.engine.train import Interrupted
     from i2i.engine.train import train as start
@@ -77,7 +113,12 @@ def train(
 
 @app.command()
 def check(recipe: RecipeArgument, overrides: Overrides = None):
-    """Say everything that is wrong with a recipe; needs no data."""
+    """Say everything that is wrong with a recipe; needs no data.
+
+    \b
+    i2i check mine.yaml
+    i2i check pix2pix_facades generator.width=32
+    """
     from i2i import build, config
 
     source = config.read(recipe, overrides or ())
@@ -107,7 +148,10 @@ def translate(
 ):
     """Translate pictures with a trained model.
 
+    \b
     i2i translate some_folder/
+    i2i translate scan.tif --model runs/mine --out translated
+    i2i translate testB --model runs/cyclegan_horse2zebra --direction ba --size 256
     """
     from i2i.engine.progress import bar
     from i2i.infer.folder import translate as run
@@ -131,7 +175,10 @@ app.add_typer(data, name="data")
 
 @recipes.command("list")
 def recipes_list():
-    """One line for each recipe: its name and what it trains."""
+    """One line for each recipe: its name and what it trains.
+
+    i2i recipes list
+    """
     from i2i.prepare.shelf import titles
 
     known = titles()
@@ -141,8 +188,11 @@ def recipes_list():
 
 
 @recipes.command("show")
-def recipes_show(name: Annotated[str, typer.Argument(help="As `i2i recipes list` prints it.")]):
-    """Print a recipe, comments included."""
+def recipes_show(name: ShippedArgument):
+    """Print a recipe, comments included.
+
+    i2i recipes show cyclegan_horse2zebra
+    """
     from i2i.prepare.shelf import text
 
     print(text(name), end="")
@@ -150,7 +200,7 @@ def recipes_show(name: Annotated[str, typer.Argument(help="As `i2i recipes list`
 
 @recipes.command("copy")
 def recipes_copy(
-    name: Annotated[str, typer.Argument(help="As `i2i recipes list` prints it.")],
+    name: ShippedArgument,
     to: Annotated[
         Path | None, typer.Argument(help="The new file; ./NAME.yaml if not given. Never overwritten.")
     ] = None,
@@ -192,7 +242,9 @@ def data_check(
 ):
     """Read every picture below a folder and list every problem with its remedy.
 
+    \b
     i2i data check my/scans
+    i2i data check my/scans --crop 256 --json
     """
     from i2i.engine.progress import bar
     from i2i.prepare.check import check
@@ -206,7 +258,10 @@ def data_check(
 
 @data.command("download")
 def data_download(
-    name: Annotated[str | None, typer.Argument(help="A data set with a card; without a name, they are listed.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A data set with a card; without a name, they are listed.", autocompletion=_cards),
+    ] = None,
     to: Annotated[Path | None, typer.Option(help="The folder to make; datasets/NAME if not given.")] = None,
 ):
     """Fetch a known data set, continue a broken download, verify it and unpack it.
@@ -236,7 +291,9 @@ def data_pairs(
 ):
     """Make a paired set from any pictures.
 
+    \b
     i2i data pairs my/photos --by canny
+    i2i data pairs my/photos --by downscale --factor 4 --out my/superres
     """
     from i2i.engine.progress import bar
     from i2i.prepare.pairs import pairs
@@ -248,13 +305,17 @@ def data_pairs(
 
 @app.command()
 def doctor():
-    """Say what this machine has: versions, device, picture formats, disk; and what is missing."""
+    """Say what this machine has: versions, device, picture formats, disk; and what is missing.
+
+    i2i doctor
+    """
     from i2i.doctor import doctor as look
 
-    findings = look()
-    for finding in findings:
-        print(finding)
-    if any(finding.bad for finding in findings):
+    bad = 0
+    for finding in look():
+        print(finding, flush=True)
+        bad += finding.bad
+    if bad:
         raise typer.Exit(1)
 
 

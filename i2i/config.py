@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from i2i.errors import UserError
-from i2i.registry import nearest
+from i2i.registry import closest, nearest
 from i2i.yamlfile import COMMAND_LINE, YamlError, read_yaml, read_yaml_value
 
 
@@ -83,7 +83,7 @@ class AugmentSection(Section):
 
 
 class DomainSection(Section):
-    channels: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    channels: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
     range: Annotated[list[float], Field(min_length=2, max_length=2)] | Literal["auto"] = "auto"
     page: int | None = Field(None, ge=0)
 
@@ -269,21 +269,30 @@ def arguments(thing: Callable, skip: Iterable[str] = ()) -> type[BaseModel]:
 
 
 def bind(
-    thing: Callable, given: Mapping[str, Any], where: tuple[str, ...], skip: Iterable[str] = ()
+    thing: Callable,
+    given: Mapping[str, Any],
+    where: tuple[str, ...],
+    skip: Iterable[str] = (),
+    beside: Iterable[str] = (),
 ) -> tuple[dict, list[Fault]]:
-    """The arguments for `thing` with its defaults filled in, in its order; or what is wrong with those given."""
+    """The arguments for `thing` with its defaults filled in, in its order; or what is wrong with those given.
+
+    `beside` are the keys that the section has besides: a misspelt one of those lands here.
+    """
     model = arguments(thing, skip)
     try:
         return model.model_validate(dict(given)).model_dump(), []
     except ValidationError as error:
-        return {}, [Fault((*where, *fault.where), fault.message) for fault in faults_of(error, dict(given), model)]
+        return {}, [Fault((*where, *fault.where), fault.message) for fault in faults_of(error, dict(given), model, beside)]
 
 
 def _strict(annotation: Any) -> Any:
     """YAML has lists where Python has tuples."""
+    inner = typing.get_args(annotation)
     if typing.get_origin(annotation) is tuple:
-        inner = typing.get_args(annotation)
         return Annotated[list[inner[0]], Field(min_length=len(inner), max_length=len(inner))]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.Union[tuple(map(_strict, inner))]  # noqa: UP007 - a union made of a list
     return annotation
 
 
@@ -313,13 +322,26 @@ _BOUNDS = {
 }
 
 
-def faults_of(error: ValidationError, data: Mapping, model: type[BaseModel]) -> list[Fault]:
-    """Pydantic's errors in our words; the branches of a union are one fault."""
+def faults_of(
+    error: ValidationError, data: Mapping, model: type[BaseModel], beside: Iterable[str] = ()
+) -> list[Fault]:
+    """Pydantic's errors in our words; the branches of a union are one fault. `beside`: further keys of the top level."""
     seen: dict[tuple, list[str]] = {}
     for entry in error.errors(include_url=False):
         where = _known_part(entry["loc"], data, entry["type"])
-        seen.setdefault(where, []).append(_words(entry, where, data, model))
+        if entry["type"] == "missing" and (stray := _misspelt(where, data, model)):
+            seen[*where[:-1], stray] = [f"there is no such key here. Did you mean '{where[-1]}'?"]
+            continue
+        seen.setdefault(where, []).append(_words(entry, where, model, beside))
     return [Fault(where, " Or: ".join(dict.fromkeys(messages))) for where, messages in seen.items()]
+
+
+def _misspelt(where: tuple[str, ...], data: Any, model: type[BaseModel]) -> str | None:
+    """The key that stands where a missing one was meant."""
+    for key in where[:-1]:
+        data = data[int(key)] if isinstance(data, list) else data[key]
+    known = _keys_at(where[:-1], model)
+    return closest(where[-1], (key for key in data if key not in known), cutoff=0.7)
 
 
 def _known_part(loc: tuple, data: Any, kind: str) -> tuple[str, ...]:
@@ -334,11 +356,11 @@ def _known_part(loc: tuple, data: Any, kind: str) -> tuple[str, ...]:
     return tuple(path)
 
 
-def _words(entry: dict, where: tuple[str, ...], data: Mapping, model: type[BaseModel]) -> str:
+def _words(entry: dict, where: tuple[str, ...], model: type[BaseModel], beside: Iterable[str]) -> str:
     kind, value, context = entry["type"], entry["input"], entry.get("ctx", {})
     shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     if kind == "extra_forbidden":
-        known = _keys_at(where[:-1], model)
+        known = [*_keys_at(where[:-1], model), *(beside if len(where) == 1 else ())]
         return f"there is no such key here.{nearest(where[-1], known)} Known: {', '.join(known)}"
     if kind == "missing":
         return "is missing and has no default."

@@ -8,11 +8,17 @@ from collections.abc import Callable, Iterable
 from i2i.errors import UserError
 
 
+def closest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The known name that is most like `word`, if any is as like as `cutoff` (0 to 1, difflib's ratio)."""
+    lowered = {str(name).lower(): name for name in known}
+    found = difflib.get_close_matches(str(word).lower(), list(lowered), n=1, cutoff=cutoff)
+    return lowered[found[0]] if found else None
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'resnet'?`, or nothing when no known name is near."""
-    lowered = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(str(word).lower(), list(lowered), n=1, cutoff=0.5)
-    return f" Did you mean '{lowered[found[0]]}'?" if found else ""
+    found = closest(word, known)
+    return f" Did you mean '{found}'?" if found else ""
 
 
 class Registry:

@@ -8,13 +8,13 @@ from torch import nn
 
 from i2i.augment import POLICIES, DiffAugment
 from i2i.build.make import COMMON_DATA, NETS, domain_channels, network
-from i2i.config import Fault, Named, Recipe, RecipeError, Section, Source, bind, parse
+from i2i.config import Fault, Named, Recipe, RecipeError, Section, Source, arguments, bind, parse
 from i2i.data import DATASETS, TRANSFORMS
 from i2i.losses import CONSTRAINTS, OBJECTIVES
 from i2i.methods import METHODS
 from i2i.nets import DISCRIMINATORS, GENERATORS
 from i2i.optimizers import OPTIMIZERS
-from i2i.registry import Registry
+from i2i.registry import Registry, nearest
 
 REGISTRIES = {
     registry.kind: registry
@@ -30,6 +30,8 @@ REGISTRIES = {
         OPTIMIZERS,
     )
 }
+KINDS = {"method": METHODS, **NETS, "data": DATASETS}
+LARGEST = 4096  # of any whole number that shapes a network; more is a slip, and takes minutes to lay out
 FROM_RECIPE = ("objective", "constraint", "augment", "num_critic")  # a method's arguments that are not its own
 
 
@@ -44,7 +46,11 @@ def names(kind: str) -> list[str]:
 def check(source: Source) -> Recipe:
     """The recipe with every default written in; RecipeError with all faults. Needs no data and allocates no tensor."""
     sections, faults = parse(source)
-    full = _Names(sections, faults).filled()
+    found = _Names(sections, faults)
+    full = found.filled()
+    for section in source.data:
+        if section in KINDS and section not in sections:
+            found.strays(section, source.data[section])
     if not faults:
         recipe = Recipe(**full)
         faults += impossible(recipe)
@@ -64,6 +70,9 @@ class _Names:
         for section, registry in NETS.items():
             if section in full:
                 full[section] = self.named(full[section], registry, (section,))
+                for key, value in full[section].args.items():
+                    if isinstance(value, int) and value > LARGEST:
+                        self.faults.append(Fault((section, key), f"{value} is too large. Give at most {LARGEST:,}."))
         method = self.method(full)
         if "optimizer" in full:
             full["optimizer"] = self.optimizers(full["optimizer"], method)
@@ -84,9 +93,23 @@ class _Names:
         thing = self.known(registry, node.name, (*where, "name"))
         if thing is None:
             return node
-        values, faults = bind(thing, node.args, where, skip)
+        values, faults = bind(thing, node.args, where, skip, type(node).model_fields)
         self.faults += faults
         return type(node)(**{key: getattr(node, key) for key in type(node).model_fields}, **values)
+
+    def strays(self, section: str, raw: Any) -> None:
+        """The unknown keys of a section that is faulty in another way too: all is told in one pass."""
+        label = "kind" if section == "data" else "name"
+        if not isinstance(raw, Mapping) or raw.get(label) not in KINDS[section].names():
+            return
+        model = Recipe.model_fields[section].annotation
+        thing, skip = KINDS[section].get(raw[label]), {"method": FROM_RECIPE, "data": COMMON_DATA}.get(section, ())
+        known = [*model.model_fields, *arguments(thing, skip).model_fields]
+        told = {fault.where for fault in self.faults}
+        for key in raw:
+            if key not in known and (section, key) not in told:
+                words = f"there is no such key here.{nearest(key, known)} Known: {', '.join(known)}"
+                self.faults.append(Fault((section, key), words))
 
     def method(self, full: dict[str, Any]):
         if "method" not in full:
@@ -121,7 +144,7 @@ class _Names:
         kind = self.known(DATASETS, node.kind, ("data", "kind"))
         if kind is None:
             return node
-        values, faults = bind(kind, node.args, ("data",), COMMON_DATA)
+        values, faults = bind(kind, node.args, ("data",), COMMON_DATA, type(node).model_fields)
         self.faults += faults
         return type(node)(**{key: getattr(node, key) for key in type(node).model_fields}, **values)
 
