@@ -15,17 +15,24 @@ from i2i.optimizers import OPTIMIZERS
 from i2i.seeds import derive
 
 NETS = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
+# arguments of a generator that said where its tensors begin; a weights file holds the tensors (see engine.samples)
+BAKED = {"spectral_norm": False, "pretrained": False, "weights": None}
 COMMON_DATA = ("path", "load_size", "crop_size", "flip", "transform", "a", "b", "seed", "hint")
 
 
 def card_hint(recipe: Recipe) -> str:
     """Where the named data set of a recipe's path can be had, from its card; empty for a user's own folder."""
-    name = str(recipe.data.path or "").rstrip("/").rpartition("/")[2]
+    path = str(recipe.data.path or "").rstrip("/")
+    name = path.rpartition("/")[2]
     file = shipped("cards") / f"{name}.yaml"
     if not file.is_file():
         return ""
     card, _ = read_yaml(file)
-    return f" {card['title']}: download {card['source']} and unpack it there, or set data.path to where you have it."
+    command = f"i2i data download {name}" + ("" if path == f"datasets/{name}" else f" --to {path}")
+    return (
+        f" {card['title']}: `{command}` fetches it, or download {card['source']} and unpack it there, or set data.path "
+        "to where you have it."
+    )
 
 
 def dataset(recipe: Recipe):
@@ -83,9 +90,7 @@ def weights_meta(recipe: Recipe, name: str, built, data) -> dict[str, dict]:
     for export, net_name in built.exports.items():
         source, target = built.maps[net_name]
         net, node = built.nets[net_name], recipe.generator
-        args = {
-            key: False if key == "spectral_norm" else value for key, value in node.args.items()
-        }  # baked in, see samples
+        args = {key: BAKED.get(key, value) for key, value in node.args.items()}
         metas[export] = {
             "kind": "generator",
             "version": __version__,
@@ -107,7 +112,7 @@ def weights_meta(recipe: Recipe, name: str, built, data) -> dict[str, dict]:
 
 
 def _domain_meta(domain) -> dict:
-    return {"channels": domain.channels, "range": list(domain.range), "depth": domain.depth}
+    return {"channels": domain.channels, "range": list(domain.range), "depth": domain.depth, "page": domain.page}
 
 
 def network(section: str, node: Named, ins: int, outs: int) -> nn.Module:
