@@ -8,7 +8,7 @@ from torch import Tensor
 
 from i2i.errors import UserError
 
-DTYPES = {8: np.uint8, 16: np.uint16}
+DTYPES = {8: np.uint8, 16: np.uint16, 32: np.float32}
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,10 @@ class Domain:
     """One of the two kinds of picture that a translation goes between.
 
     Args:
-        channels: 1 (grey) or 3 (RGB); alpha is not counted.
+        channels: alpha apart: 1 is grey, 3 is RGB, any other count is what the files say it is.
         range: the levels that become -1 and 1. Levels outside are clipped.
-        depth: bits of a level, 8 or 16.
+        depth: 8 or 16, bits of a level; 32 for float32 pictures.
+        page: which page of each TIFF, from 0; None for files of one page.
 
     Raises:
         UserError: a range that is empty or that no level of this depth reaches, another depth, no channels.
@@ -27,27 +28,38 @@ class Domain:
     channels: int
     range: tuple[float, float]
     depth: int
+    page: int | None = None
 
     def __post_init__(self):
         if self.depth not in DTYPES:
-            raise UserError(f"depth {self.depth}: pictures have 8 or 16 bits a channel. Give one of these.")
+            raise UserError(
+                f"depth {self.depth}: pictures have 8 or 16 bits a channel, or 32 as floats. Give one of these."
+            )
         if self.channels < 1:
             raise UserError(f"channels {self.channels}: a picture has at least one. Give 1 for grey, 3 for RGB.")
         object.__setattr__(self, "range", tuple(self.range))
         low, high = self.range
-        if not 0 <= low < high <= self.top:
+        if self.top is None:
+            with np.errstate(over="ignore"):
+                fits = np.isfinite(np.float32([low, high])).all() and np.float32(low) < np.float32(high)
+            if not fits:
+                raise UserError(
+                    f"range [{low:g}, {high:g}] is not a range of 32-bit floats. Give [lowest, highest], two finite "
+                    "numbers that rise."
+                )
+        elif not 0 <= low < high <= self.top:
             raise UserError(
                 f"range [{low:g}, {high:g}] is not a range of {self.depth}-bit levels, which go from 0 to {self.top}. "
                 "Give [lowest, highest] within them, or auto."
             )
 
     @property
-    def top(self) -> int:
-        """The highest level that a file of this depth can hold."""
-        return 2**self.depth - 1
+    def top(self) -> int | None:
+        """The highest level that a file of this depth can hold; None for floats."""
+        return None if self.depth == 32 else 2**self.depth - 1
 
     @property
-    def dtype(self) -> type[np.unsignedinteger]:
+    def dtype(self) -> type[np.number]:
         """The NumPy type of this domain's pixels."""
         return DTYPES[self.depth]
 
@@ -59,13 +71,16 @@ class Domain:
 
         Raises:
             ValueError: another type of level or another number of channels than the domain's.
+            UserError: a float that is not finite.
         """
         if pixels.dtype != self.dtype or pixels.ndim != 3 or pixels.shape[2] != self.channels:
             raise ValueError(
-                f"pixels {pixels.dtype} {pixels.shape} are not of this domain, which is {self.depth} bits, "
+                f"pixels {pixels.dtype} {pixels.shape} are not of this domain, which is {self._words()}, "
                 f"(H, W, {self.channels}). Decode, and `to_channels` first."
             )
         low, high = self.range
+        if self.depth == 32:
+            return self._from_floats(pixels)
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
         x = torch.from_numpy(planes)
         if low:
@@ -76,6 +91,9 @@ class Domain:
     def to_pixels(self, x: Tensor) -> np.ndarray:
         """(C, H, W), clamped to [-1, 1] -> levels (H, W, C), rounded half up; gives back what `to_tensor` was given.
 
+        Levels of 8 and 16 bits come back exactly over the full range; floats within 1e-6 of the range (a value in
+        [-1, 1] is a float32 itself: steps of 6e-8 of the range).
+
         Raises:
             UserError: a value that is not a number.
         """
@@ -85,5 +103,29 @@ class Domain:
                 "a picture with values that are not finite cannot be written. The network that made it has diverged."
             )
         low, high = self.range
-        levels = (x.clamp(-1, 1).double() + 1).mul_(0.5 * (high - low)).add_(low + 0.5).floor_()
-        return np.ascontiguousarray(levels.clamp_(0, self.top).permute(1, 2, 0).numpy().astype(self.dtype))
+        levels = (x.clamp(-1, 1).double() + 1).mul_(0.5 * (high - low)).add_(low)
+        if self.top is not None:
+            levels = levels.add_(0.5).floor_().clamp_(0, self.top)
+        return np.ascontiguousarray(levels.permute(1, 2, 0).numpy().astype(self.dtype))
+
+    def shown(self, pixels: np.ndarray) -> np.ndarray:
+        """Levels (H, W, C) -> (H, W, 1 or 3) uint8 for the eye: the range fills 0..255.
+
+        Of 2 channels the first is shown, grey; of more than 3 the first three, as red, green and blue.
+        """
+        low, high = self.range
+        some = pixels[:, :, : 3 if self.channels >= 3 else 1].astype(np.float64)
+        return np.clip((some - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
+
+    def _from_floats(self, pixels: np.ndarray) -> Tensor:
+        """In float64, so that a narrow range far from 0 keeps its steps."""
+        if not np.isfinite(pixels).all():
+            raise UserError(
+                "a picture holds numbers that are not finite (NaN or infinite), which no network takes. Replace them."
+            )
+        low, high = self.range
+        x = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float64, order="C"))
+        return x.sub_(low).div_(high - low).mul_(2).sub_(1).clamp_(-1, 1).float()
+
+    def _words(self) -> str:
+        return "32-bit floats" if self.depth == 32 else f"{self.depth} bits"

@@ -2,16 +2,20 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
 
-from i2i.data.pictures import is_picture
+from i2i.data.pictures import SUFFIXES, is_picture
 from i2i.errors import UserError
+from i2i.registry import nearest
 
 SPLITS = ("train", "val", "test")
-_UNREAD = (".tif", ".tiff", ".webp", ".bmp", ".gif", ".npy", ".exr", ".jp2", ".heic", ".avif", ".ppm", ".pgm", ".tga")
+_PICTURES = (".tif", ".tiff", ".webp", ".bmp", ".npy", ".gif", ".exr", ".hdr", ".jp2", ".jxl", ".heic", ".avif")
+_PICTURES += (".ppm", ".pgm", ".tga", ".psd", ".npz", ".dcm", ".nii", ".svg", ".jfif")
+_UNREAD = tuple(suffix for suffix in _PICTURES if suffix not in SUFFIXES)
 
 
 class Files(Sequence[str]):
@@ -69,7 +73,9 @@ def listed(folder: Path) -> tuple[Files, list[str]]:
     notes = []
     if unread:
         kind = "file is" if len(unread) == 1 else "files are"
-        notes.append(f"{folder}: {len(unread)} {kind} neither PNG nor JPEG and left out: {first_three(sorted(unread))}")
+        notes.append(
+            f"{folder}: {len(unread)} {kind} of a kind that is not read, left out: {first_three(sorted(unread))}"
+        )
     return Files(folder, sorted(names)), notes
 
 
@@ -78,20 +84,23 @@ def first_three(words: Sequence[str]) -> str:
     return ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
 
 
-def paired_splits(root: Path, hint: str) -> dict[str, Split]:
+def paired_splits(root: Path, hint: str, folders: Sequence[str] | None = None) -> dict[str, Split]:
     """The splits of paired data, by name, those that exist; partners stand at the same place of `a` and `b`.
+
+    Args:
+        root: the folder of the data.
+        hint: where the data can be had, appended to what is missing.
+        folders: two names used in place of A and B (see `named_folders`), or None.
 
     Raises:
         UserError: no such folder, no known layout or two of them, no training pictures, pictures without a partner.
     """
-    _exists(root, hint)
-    return _splits(root, hint, "paired", _paired_split)
+    return _splits(root, hint, "paired", _paired_split, folders)
 
 
-def unpaired_splits(root: Path, hint: str) -> dict[str, Split]:
-    """The splits of unpaired data, by name, those that exist. UserError as for `paired_splits`."""
-    _exists(root, hint)
-    return _splits(root, hint, "unpaired", _two_folders)
+def unpaired_splits(root: Path, hint: str, folders: Sequence[str] | None = None) -> dict[str, Split]:
+    """The splits of unpaired data, by name, those that exist. Arguments and errors as for `paired_splits`."""
+    return _splits(root, hint, "unpaired", _two_folders, folders)
 
 
 _LAYOUTS = {
@@ -106,7 +115,10 @@ def _exists(root: Path, hint: str) -> None:
         raise UserError(f"data.path: the folder {root} {what}. Set data.path to the folder of your pictures.{hint}")
 
 
-def _splits(root: Path, hint: str, kind: str, find) -> dict[str, Split]:
+def _splits(root: Path, hint: str, kind: str, find, folders: Sequence[str] | None) -> dict[str, Split]:
+    _exists(root, hint)
+    if folders is not None:
+        find = partial(_named_split, kind=kind, folders=_two_names(folders))
     found = {name: split for name in SPLITS if (split := find(root, name)) is not None}
     if "train" not in found:
         inside = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
@@ -121,9 +133,7 @@ def _splits(root: Path, hint: str, kind: str, find) -> dict[str, Split]:
             continue
         if name == "train":
             left = f" ({'; '.join(split.notes)})" if split.notes else ""
-            raise UserError(
-                f"{empty.folder} holds no PNG or JPEG picture{left}. Put the training pictures there.{hint}"
-            )
+            raise UserError(f"{empty.folder} holds no picture{left}. Put the training pictures there.{hint}")
         del found[name]  # an empty folder of another split is as good as none
     return found
 
@@ -139,8 +149,10 @@ def _folders(root: Path, split: str) -> tuple[Path, Path] | None:
 
 def _two_folders(root: Path, split: str) -> Split | None:
     pair = _folders(root, split)
-    if pair is None:
-        return None
+    return None if pair is None else _both(pair, split)
+
+
+def _both(pair: tuple[Path, Path], split: str) -> Split | None:
     lacking = next((folder for folder in pair if not folder.is_dir()), None)
     if lacking is not None:
         other = pair[0] if lacking is pair[1] else pair[1]
@@ -151,6 +163,63 @@ def _two_folders(root: Path, split: str) -> Split | None:
         )
     (a, notes_a), (b, notes_b) = map(listed, pair)
     return Split(split, a, b, [*notes_a, *notes_b])
+
+
+def _two_names(folders: Sequence[str]) -> tuple[str, str]:
+    """data.folders, two names of folders that have nothing in common; UserError for anything else."""
+    shown = f"data.folders: [{', '.join(map(str, folders))}]"
+    if len(folders) != 2:
+        raise UserError(f"{shown} names {len(folders)} folders. Write two, [A, B], or null.")
+    for name in map(PurePath, folders):
+        if name.is_absolute() or ".." in name.parts or not name.parts:
+            raise UserError(f"{shown}: '{name}' is not the name of a folder below data.path. Write one that is there.")
+    a, b = map(PurePath, folders)
+    if a.is_relative_to(b) or b.is_relative_to(a):
+        raise UserError(f"{shown}: one is the other or lies in it, and A and B must be apart. Name two folders.")
+    return str(a), str(b)
+
+
+def named_folders(root: Path, split: str, folders: tuple[str, str]) -> tuple[Path, Path] | None:
+    """The two folders of a split under the names of data.folders, or None where it has none.
+
+    These are `<root>/<split>/<name>`; else `<root>/<name>/<split>` where both have a folder `train`; else, for train
+    alone, `<root>/<name>`.
+
+    Raises:
+        UserError: a name that is no folder where train is looked for, with the nearest one that is.
+    """
+    places = [lambda name: root / split / name]
+    if all((root / name / "train").is_dir() for name in folders):
+        places.append(lambda name: root / name / split)
+    if split == "train":
+        places.append(lambda name: root / name)
+    pairs = [(place(folders[0]), place(folders[1])) for place in places]
+    there = next((pair for pair in pairs if all(folder.is_dir() for folder in pair)), None)
+    if there is None and split == "train":
+        raise UserError(_no_such_folders(root, folders))
+    return there
+
+
+def _no_such_folders(root: Path, folders: tuple[str, str]) -> str:
+    inside = root / "train" if any((root / "train" / name).is_dir() for name in folders) else root
+    known = sorted(
+        {p.name for place in (inside, root / "train") if place.is_dir() for p in place.iterdir() if p.is_dir()}
+    )
+    known = [name for name in known if not name.startswith(".") and (name not in SPLITS or inside != root)]
+    wrong = next(name for name in folders if not (inside / name).is_dir())
+    holds = (
+        f"Folders there: {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}" if known else "It has no folders"
+    )
+    return (
+        f"data.folders: [{', '.join(folders)}]: {inside} has no folder '{wrong}'.{nearest(wrong, known)} {holds}. "
+        f"Write two of its folders, or null for A and B."
+    )
+
+
+def _named_split(root: Path, split: str, *, kind: str, folders: tuple[str, str]) -> Split | None:
+    pair = named_folders(root, split, folders)
+    found = None if pair is None else _both(pair, split)
+    return found if found is None or kind == "unpaired" else found._replace(**_matched(found.a, found.b))
 
 
 def _paired_split(root: Path, split: str) -> Split | None:
@@ -169,7 +238,7 @@ def _paired_split(root: Path, split: str) -> Split | None:
 
 def _matched(a: Files, b: Files) -> dict[str, Files]:
     """Both lists in the order of the stems (the path below the folder, without the suffix) that they share."""
-    stems_a, stems_b = _by_stem(a), _by_stem(b)
+    stems_a, stems_b = by_stem(a), by_stem(b)
     alone = sorted(a[i] for stem, i in stems_a.items() if stem not in stems_b)
     alone += sorted(b[i] for stem, i in stems_b.items() if stem not in stems_a)
     if alone:
@@ -185,7 +254,8 @@ def _matched(a: Files, b: Files) -> dict[str, Files]:
     }
 
 
-def _by_stem(files: Files) -> dict[str, int]:
+def by_stem(files: Files) -> dict[str, int]:
+    """{stem: index}, the stem being the path below the folder without its suffix; UserError for two files of one."""
     stems: dict[str, int] = {}
     for index, name in enumerate(files.names()):
         stem = os.path.splitext(name)[0]

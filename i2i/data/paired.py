@@ -9,7 +9,7 @@ import numpy as np
 
 from i2i.data import DATASETS
 from i2i.data.folders import Split, paired_splits
-from i2i.data.pictures import BrokenPicture, read
+from i2i.data.pictures import BrokenPicture, Picture, read
 from i2i.data.pictureset import Broken, PictureSet, Pixels, next_good, preview_split, too_many
 from i2i.data.survey import Survey
 from i2i.errors import UserError
@@ -22,7 +22,9 @@ class Paired(PictureSet):
     Args:
         path: the folder that holds the splits train, and val and test where they exist.
         direction: "ab" reads A (the left half) and writes B, "ba" the other way.
-        a, b: the recipe's domains, {"channels": 1 | 3 | "auto", "range": [low, high] | "auto"}.
+        folders: two names used in place of A and B, [A, B]: `<split>/<name>`, `<name>/<split>`, or `<name>` as train
+            alone. None takes the layouts above.
+        a, b: the recipe's domains, {"channels": count | "auto", "range": [low, high] | "auto", "page": number | None}.
         hint: where the data can be had, appended when they are not there.
         seed, load_size, crop_size, flip, transform: as in every data set (see `PictureSet`).
 
@@ -43,6 +45,7 @@ class Paired(PictureSet):
         a: Mapping[str, Any],
         b: Mapping[str, Any],
         direction: Literal["ab", "ba"] = "ab",
+        folders: tuple[str, str] | None = None,
         seed: int,
         hint: str = "",
     ):
@@ -50,9 +53,14 @@ class Paired(PictureSet):
             raise UserError(
                 f"direction '{direction}' is not ab (A to B) or ba (B to A). Set data.direction to one of these."
             )
-        self.splits = paired_splits(Path(path).expanduser(), hint)
+        self.splits = paired_splits(Path(path).expanduser(), hint, folders)
         train = self.splits["train"]
-        surveys = [Survey(files) for files in (train.a, train.b) if files is not None]
+        if train.b is None and a.get("page") != b.get("page"):
+            raise UserError(
+                f"data.a.page is {a.get('page')} and data.b.page {b.get('page')}, but both pictures of a pair stand "
+                "side by side in one page. Set the two alike."
+            )
+        surveys = [Survey(files, side.get("page")) for files, side in ((train.a, a), (train.b, b)) if files is not None]
         broken = [report for survey in surveys for report in survey.broken]
         if sentence := too_many(dict(broken), sum(len(survey.files) for survey in surveys)):
             raise UserError(sentence)
@@ -97,14 +105,17 @@ class Paired(PictureSet):
         """
         paths = {"a": split.a[index], "b": (split.a if split.b is None else split.b)[index]}
         if split.b is None:
-            halves = dict(zip("ab", _halves(read(paths["a"]).pixels, paths["a"])))
+            halves = dict(zip("ab", _halves(self._read(paths["a"], "a"), paths["a"])))
         else:
-            halves = {side: read(file).pixels for side, file in paths.items()}
-            if halves["a"].shape[:2] != halves["b"].shape[:2]:
-                raise BrokenPicture(
-                    paths["b"], f"it is {_size(halves['b'])} and its partner {paths['a']} {_size(halves['a'])}"
-                )
-        return {key: self.fitted(halves[side], key, paths[side]) for key, side in self._sides.items()}
+            halves = {side: self._read(file, side) for side, file in paths.items()}
+            sizes = {side: _size(half.pixels) for side, half in halves.items()}
+            if sizes["a"] != sizes["b"]:
+                raise BrokenPicture(paths["b"], f"it is {sizes['b']} and its partner {paths['a']} {sizes['a']}")
+        return {key: self.taken(halves[side], key, paths[side]) for key, side in self._sides.items()}
+
+    def _read(self, path: str, side: str) -> Picture:
+        key = next(key for key in self.keys if self._sides[key] == side)
+        return read(path, page=self.domains[key].page)
 
     def previews(self, count: int) -> list[Pixels]:
         split = preview_split(self.splits)
@@ -115,11 +126,13 @@ def _size(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]} x {pixels.shape[0]}"
 
 
-def _halves(pixels: np.ndarray, path: str) -> tuple[np.ndarray, np.ndarray]:
-    width = pixels.shape[1]
+def _halves(picture: Picture, path: str) -> tuple[Picture, Picture]:
+    width = picture.pixels.shape[1]
     if width % 2:
         raise BrokenPicture(path, f"its width {width} is odd, so it does not hold two pictures side by side")
-    return pixels[:, : width // 2], pixels[:, width // 2 :]
+    parts = slice(0, width // 2), slice(width // 2, width)
+    carried = picture.carried
+    return tuple(Picture(picture.pixels[:, part], None, carried and carried.cut(part)) for part in parts)
 
 
 def _check_halves(survey: Survey) -> None:

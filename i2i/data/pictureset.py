@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from i2i.data.domain import Domain
-from i2i.data.pictures import BrokenPicture, to_channels
+from i2i.data.pictures import BrokenPicture, Picture, filled, to_channels
 from i2i.data.transform import Transform
 from i2i.errors import UserError
 from i2i.seeds import derive
@@ -99,6 +99,11 @@ class PictureSet:
         """Training files (for a drawn set: pictures)."""
         raise NotImplementedError
 
+    @property
+    def held_out(self) -> bool:
+        """Whether `previews` come from a split that is not trained on."""
+        return any(split != "train" for split in getattr(self, "splits", {}))
+
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
         """Training sample `index` of `epoch` before the transform: {key: (H, W, C)}, with the channels and depth of the
         key's domain. A pure function of (seed, epoch, index) and the files."""
@@ -109,14 +114,19 @@ class PictureSet:
         raise NotImplementedError
 
     def fitted(self, pixels: np.ndarray, key: str, path: str) -> np.ndarray:
-        """Decoded pixels with the channels of the key's domain; UserError, naming `path`, for another depth or RGB."""
+        """Decoded pixels with the channels of the key's domain. UserError, naming `path`: another depth or count."""
         domain = self.domains[key]
         if pixels.dtype != domain.dtype:
+            kinds = {8: "8 bits", 16: "16 bits", 32: "32-bit floats"}
             raise UserError(
-                f"{path}: it has {8 * pixels.itemsize} bits a channel, and the training pictures of this domain have "
-                f"{domain.depth}. Convert it to the same depth."
+                f"{path}: it has {kinds[8 * pixels.itemsize]} a channel, and the training pictures of this domain have "
+                f"{kinds[domain.depth]}. Convert it to the same depth."
             )
         return to_channels(pixels, domain.channels, path)
+
+    def taken(self, picture: Picture, key: str, path: str) -> np.ndarray:
+        """`fitted` of a decoded picture, the pixels that hold nothing (nodata) at the low end of the key's range."""
+        return self.fitted(filled(picture, self.domains[key].range[0]), key, path)
 
     def first_good(self, load: Callable[[int], Any], count: int, available: int) -> list[Any]:
         """The first `count` of `available` that `load` does not find broken; UserError where there is none."""
@@ -137,7 +147,10 @@ class PictureSet:
     def resolved(self) -> dict[str, dict[str, Any]]:
         """The recipe's `a` and `b` with every `auto` replaced by what was found."""
         found = {self._sides[key]: domain for key, domain in self.domains.items()}
-        return {side: {"channels": found[side].channels, "range": list(found[side].range)} for side in sorted(found)}
+        return {
+            side: {"channels": found[side].channels, "range": list(found[side].range), "page": found[side].page}
+            for side in sorted(found)
+        }
 
     def item(self, epoch: int, index: int) -> tuple[dict[str, Tensor], list[Broken]]:
         """Training sample `index` of `epoch`: {key: (C, crop, crop) float32 in [-1, 1]}, and the files replaced.

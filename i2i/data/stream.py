@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import cv2
@@ -33,29 +33,38 @@ class Stream:
     Every epoch visits every index once; batches run across its end. Where to begin is a number, so a continued run
     draws what the unbroken one would have drawn.
 
+    Of several processes each takes its part of every batch, one after the other: together they draw what one would.
+
     Args:
         length: samples of an epoch.
-        batch_size: places in a batch.
+        batch_size: places in a batch, of all processes together.
         start: batches that were drawn before.
+        part: (this process, of how many); their number divides `batch_size`.
     """
 
-    def __init__(self, length: int, seed: int, batch_size: int, start: int = 0):
+    def __init__(self, length: int, seed: int, batch_size: int, start: int = 0, part: tuple[int, int] = (0, 1)):
         if length < 1 or batch_size < 1 or start < 0:
             raise ValueError(f"length {length} and batch_size {batch_size} must be 1 or more, start {start} 0 or more.")
+        rank, processes = part
+        if batch_size % processes or not 0 <= rank < processes:
+            raise ValueError(f"a batch of {batch_size} has no part {rank} of {processes} equal ones.")
         self.length, self.seed, self.batch_size, self.start = length, seed, batch_size, start
+        self.share = batch_size // processes
+        self.first = rank * self.share
 
     def __iter__(self) -> Iterator[list[Place]]:
         epoch, order = -1, None
-        number = self.start * self.batch_size
+        number = self.start * self.batch_size + self.first
         while True:
             batch = []
-            for _ in range(self.batch_size):
+            for _ in range(self.share):
                 if number // self.length != epoch:
                     epoch = number // self.length
                     order = self.permutation(epoch)
                 batch.append((epoch, int(order[number % self.length])))
                 number += 1
             yield batch
+            number += self.batch_size - self.share
 
     def permutation(self, epoch: int) -> np.ndarray:
         """The order of an epoch, (length,). RandomState, because its numbers are frozen across NumPy versions."""
@@ -67,6 +76,9 @@ class Loader:
 
     Args:
         dataset: gives the samples.
+        batch_size: samples of a batch, of all processes together.
+        part: (this process, of how many): its part of every batch, see `Stream`. Of several, each collects in `found`
+            what it finds broken while iterating, until `report` is told what all of them found.
         start_batch: batches that an earlier part of the run consumed.
         workers: processes that read ahead; 0 reads in this one.
         pin_memory: put batches where a CUDA device copies from without waiting.
@@ -74,7 +86,8 @@ class Loader:
         timeout: seconds to wait for a batch before a worker is taken to hang.
 
     Raises:
-        UserError: while iterating: more than 1 % of the files (and more than 1) are broken, or a worker hangs or dies.
+        UserError: while iterating (of several processes, from `report`): more than 1 % of the files (and more than 1)
+            are broken; a worker hangs or dies.
     """
 
     def __init__(
@@ -83,6 +96,7 @@ class Loader:
         *,
         batch_size: int,
         seed: int,
+        part: tuple[int, int] = (0, 1),
         start_batch: int = 0,
         workers: int = 0,
         pin_memory: bool = False,
@@ -91,9 +105,11 @@ class Loader:
     ):
         self.dataset, self.workers, self.say, self.timeout = dataset, workers, say, timeout
         self.broken: dict[str, str] = {}  # path -> why
+        self.found: list[Broken] = []
+        self._alone = part[1] == 1
         for note in dataset.notes:
             say(note)
-        self._report(dataset.broken)
+        self.report(dataset.broken)
         many: dict[str, Any] = {}
         if workers:
             # a fork shares what is imported and listed; where it is unsafe, the platform's own way
@@ -102,7 +118,7 @@ class Loader:
             many["worker_init_fn"] = functools.partial(_start_worker, os.getpid())
         loader = DataLoader(
             _Samples(dataset),
-            batch_sampler=Stream(len(dataset), seed, batch_size, start_batch),
+            batch_sampler=Stream(len(dataset), seed, batch_size, start_batch, part),
             num_workers=workers,
             collate_fn=_collate,
             pin_memory=pin_memory,
@@ -130,7 +146,10 @@ class Loader:
             if words is None:
                 raise
             raise UserError(words) from problem
-        self._report(broken)
+        if self._alone:
+            self.report(broken)
+        else:
+            self.found += (report for report in broken if report.path not in self.broken)
         if error is not None:
             raise UserError(error)
         return batch
@@ -145,7 +164,8 @@ class Loader:
                 if "timed out" not in str(problem) or time.monotonic() > end:
                     raise
 
-    def _report(self, broken: list[Broken]) -> None:
+    def report(self, broken: Iterable[Broken]) -> None:
+        """Says each broken file once; UserError when they are too many."""
         for path, why in broken:
             if path not in self.broken:
                 self.broken[path] = why

@@ -1,5 +1,6 @@
 """What the headers of the training files say: once, at the start, and everything that is wrong with them in words."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -8,16 +9,9 @@ import numpy as np
 
 from i2i.data.domain import Domain
 from i2i.data.folders import Files
-from i2i.data.pictures import BrokenPicture, probe
+from i2i.data.pictures import CHANGES, BrokenPicture, probe
 from i2i.data.pictureset import Broken
 from i2i.errors import UserError
-
-_CHANGES = {
-    "palette": "with a palette, read as RGB",
-    "CMYK": "CMYK, read as RGB",
-    "orientation": "turned upright as their EXIF orientation says",
-    "alpha": "with alpha, which is set aside",
-}
 
 
 class Survey:
@@ -28,14 +22,14 @@ class Survey:
         notes: sentences on what reading changes, with counts.
     """
 
-    def __init__(self, files: Files):
-        self.files = files
+    def __init__(self, files: Files, page: int | None = None):
+        self.files, self.page = files, page
         self.broken: list[Broken] = []
         table = np.zeros((len(files), 4), np.int32)
         changes: Counter[str] = Counter()
         for index, path in enumerate(files):
             try:
-                header = probe(path)
+                header = probe(path, page=page)
             except BrokenPicture as error:
                 self.broken.append(Broken(error.path, error.why))
                 continue
@@ -46,7 +40,7 @@ class Survey:
         self.good = self.width > 0
         self.notes = [
             f"{files.folder}: {changes[name]} of {len(files)} pictures {words}"
-            for name, words in _CHANGES.items()
+            for name, words in CHANGES.items()
             if changes[name]
         ]
 
@@ -58,38 +52,58 @@ class Survey:
         """The domain of these files: `wanted` is the recipe's {channels, range}, each of which may be "auto".
 
         Raises:
-            UserError: no usable file, two depths, RGB files where one channel is wanted, a count other than 1 or 3, a
-                range beyond the levels of the depth.
+            UserError: no usable file, two depths, pictures of another count of channels than wanted (grey for 3 apart),
+                a range beyond the levels of the depth, floats without a range.
         """
         if not self.good.any():
             first = ": ".join(self.broken[0])
             raise UserError(f"none of the pictures in {self.files.folder} can be read. Repair them. The first: {first}")
-        channels, span = wanted.get("channels", "auto"), wanted.get("range", "auto")
-        depths = np.unique(self.depth[self.good])
-        if len(depths) > 1:
-            shown = " and ".join(f"{depth} bits ({self.first(self.depth == depth)})" for depth in depths)
-            raise UserError(f"{self.files.folder} mixes pictures of {shown}. Convert them to one depth.")
-        depth, most = int(depths[0]), int(self.channels.max())
-        if channels == "auto":
-            channels = most
-        if channels not in (1, 3):
-            raise UserError(
-                f"data.{side}.channels is {channels}; PNG and JPEG hold 1 (grey) or 3 (RGB). Set one of them, or auto."
-            )
-        if channels < most:
-            rgb = self.channels == most
-            raise UserError(
-                f"data.{side}.channels is 1, but {rgb.sum()} of {len(self.files)} pictures are RGB, the first "
-                f"{self.first(rgb)}. Convert them to grey, or set data.{side}.channels to 3."
-            )
-        if grey := int((self.channels[self.good] < channels).sum()):
-            self.notes.append(
-                f"{self.files.folder}: {grey} of {len(self.files)} pictures are grey, replicated to {channels} channels"
-            )
+        depth = self._depth()
+        channels = self._channels(side, wanted.get("channels", "auto"))
+        span = wanted.get("range", "auto")
+        if span == "auto":
+            if depth == 32:
+                raise UserError(
+                    f"the pictures in {self.files.folder} hold floats, whose range no header says. Run "
+                    f"`i2i data check {shlex.quote(self.files.folder)}`, which prints the range to write, then set "
+                    f"data.{side}.range=[lo, hi]."
+                )
+            span = (0, 2**depth - 1)
         try:
-            return Domain(channels, (0, 2**depth - 1) if span == "auto" else tuple(span), depth)
+            return Domain(channels, tuple(span), depth, self.page)
         except UserError as error:
             raise UserError(f"data.{side}: {error}") from None
+
+    def _depth(self) -> int:
+        depths = np.unique(self.depth[self.good])
+        if len(depths) > 1:
+            kinds = {8: "8 bits", 16: "16 bits", 32: "32 bits (floats)"}
+            shown = " and ".join(f"{kinds[int(depth)]} ({self.first(self.depth == depth)})" for depth in depths)
+            raise UserError(f"{self.files.folder} mixes pictures of {shown}. Convert them to one depth.")
+        return int(depths[0])
+
+    def _channels(self, side: str, wanted: int | str) -> int:
+        """How many channels the domain has; grey files are noted where they are replicated to 3."""
+        channels = int(self.channels.max()) if wanted == "auto" else wanted
+        grey = self.good & (self.channels == 1) & (channels == 3)
+        if (others := self.good & (self.channels != channels) & ~grey).any():
+            counts = {int(count): self.channels == count for count in np.unique(self.channels[self.good])}
+            if wanted == "auto":
+                found = ", ".join(
+                    f"{which.sum()} have {count} ({self.first(which)})" for count, which in counts.items()
+                )
+                raise UserError(f"{self.files.folder} mixes counts of channels: {found}. Convert them to one.")
+            count, which = next((count, which) for count, which in counts.items() if (which & others).any())
+            raise UserError(
+                f"data.{side}.channels is {channels}, but {which.sum()} of {len(self.files)} pictures have {count}, "
+                f"the first {self.first(which)}. Only grey is converted, to 3 equal channels. Convert them, or set "
+                f"data.{side}.channels to {count}, or auto."
+            )
+        if grey.any():
+            self.notes.append(
+                f"{self.files.folder}: {grey.sum()} of {len(self.files)} pictures are grey, replicated to 3 channels"
+            )
+        return channels
 
     def check_crop(self, load_size: int | None, crop_size: int, halves: bool = False) -> None:
         """UserError where a picture (or its half) is smaller than the crop, and nothing resizes it."""

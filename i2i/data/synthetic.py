@@ -153,6 +153,10 @@ class Synthetic(PictureSet):
     def files(self) -> int:
         return self.count
 
+    @property
+    def held_out(self) -> bool:
+        return True
+
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
         """Building `index`; unpaired, with the photograph of one drawn from (seed, epoch, index)."""
         other = index if self.together else derive(self.seed, "partner", epoch, index) % self.count

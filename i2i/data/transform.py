@@ -69,9 +69,11 @@ class Transform:
         return {**self.__dict__, "_composed": {}}  # a process that is started afresh composes its own
 
     def __call__(self, pictures: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-        """{key: (H, W, C) uint8 or uint16}, one H and W for all -> {key: (crop, crop, C)} of the same types.
+        """{key: (H, W, C) uint8, uint16 or float32}, one H and W for all -> {key: (crop, crop, C)} of the same types.
 
-        The draw is a function of `seed` and (H, W) alone. Channels and types may differ from key to key.
+        The draw is a function of `seed` and (H, W) alone. Channels (any count) and types may differ from key to key;
+        each channel comes out as it would alone. Bicubic enlarging overshoots: of whole numbers it is clipped to their
+        type, of floats it is left, and clipped where a `Domain` makes values of them.
 
         Raises:
             UserError: pictures of two sizes, or smaller than the crop.
@@ -89,8 +91,10 @@ class Transform:
             )
         compose = self._compose(tuple(others))
         compose.set_random_seed(seed % 2**32)
-        moved = compose(image=pictures[first], **{key: pictures[key] for key in others})
-        return {first: moved["image"], **{key: moved[key] for key in others}}
+        given = {key: _not_two(pixels) for key, pixels in pictures.items()}
+        moved = compose(image=given[first], **{key: given[key] for key in others})
+        moved[first] = moved["image"]
+        return {key: moved[key][:, :, : pixels.shape[2]] for key, pixels in pictures.items()}
 
     def prepare(self) -> None:
         """Imports now what the first call would import."""
@@ -112,3 +116,8 @@ class Transform:
                 steps += self._last()
             self._composed[others] = A.Compose(steps, additional_targets=dict.fromkeys(others, "image"))
         return self._composed[others]
+
+
+def _not_two(pixels: np.ndarray) -> np.ndarray:
+    """Two channels as three: OpenCV moves pictures of two along an older path, in steps of 1/32 pixel."""
+    return np.dstack([pixels, pixels[:, :, :1]]) if pixels.shape[2] == 2 else pixels

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from i2i.data import DATASETS
 from i2i.data.folders import Files, unpaired_splits
 from i2i.data.pictures import read
@@ -20,7 +22,9 @@ class Unpaired(PictureSet):
 
     Args:
         path: the folder that holds the splits train, and val and test where they exist.
-        a, b: the recipe's domains, {"channels": 1 | 3 | "auto", "range": [low, high] | "auto"}.
+        folders: two names used in place of A and B, [A, B]: `<split>/<name>`, `<name>/<split>`, or `<name>` as train
+            alone. None takes the layouts above.
+        a, b: the recipe's domains, {"channels": count | "auto", "range": [low, high] | "auto", "page": number | None}.
         hint: where the data can be had, appended when they are not there.
         seed, load_size, crop_size, flip, transform: as in every data set (see `PictureSet`).
 
@@ -40,12 +44,13 @@ class Unpaired(PictureSet):
         transform: str | None,
         a: Mapping[str, Any],
         b: Mapping[str, Any],
+        folders: tuple[str, str] | None = None,
         seed: int,
         hint: str = "",
     ):
-        self.splits = unpaired_splits(Path(path).expanduser(), hint)
+        self.splits = unpaired_splits(Path(path).expanduser(), hint, folders)
         train = self.splits["train"]
-        surveys = {"a": Survey(train.a), "b": Survey(train.b)}
+        surveys = {"a": Survey(train.a, a.get("page")), "b": Survey(train.b, b.get("page"))}
         broken = [report for survey in surveys.values() for report in survey.broken]
         if sentence := too_many(dict(broken), len(train.a) + len(train.b)):
             raise UserError(sentence)
@@ -84,16 +89,17 @@ class Unpaired(PictureSet):
         return {"a": a, "b": b}, [*broken_a, *broken_b]
 
     def _good(self, key: str, files: Files, index: int):
-        return next_good(
-            lambda place: self.fitted(read(files[place]).pixels, key, files[place]), index, len(files), self.files
-        )
+        return next_good(lambda place: self._read(files[place], key), index, len(files), self.files)
+
+    def _read(self, path: str, key: str) -> np.ndarray:
+        return self.taken(read(path, page=self.domains[key].page), key, path)
 
     def previews(self, count: int) -> list[Pixels]:
         split = preview_split(self.splits)
         columns = {}
         for key, files in (("a", split.a), ("b", split.b)):
             columns[key] = self.first_good(
-                lambda index, key=key, files=files: self.fitted(read(files[index]).pixels, key, files[index]),
+                lambda index, key=key, files=files: self._read(files[index], key),
                 count,
                 len(files),
             )

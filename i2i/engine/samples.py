@@ -1,9 +1,13 @@
 """What a run shows and gives away: sample grids drawn by the users' own translator, and the weights files."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
+from i2i.data.domain import Domain
 from i2i.errors import UserError
 from i2i.infer.grid import grid
 from i2i.infer.network import build_network
@@ -49,13 +53,51 @@ def weights_are_of(run: Path, method, step: int) -> bool:
         return False
 
 
-def draw(path: Path, method, files: dict, pictures: dict, device: torch.device) -> None:
-    """A sample grid: the method's columns, each output made by the translator that users get."""
+class Seen(NamedTuple):
+    """A picture on its way to a grid: its levels (H, W, C), and the domain that says what they mean."""
+
+    pixels: np.ndarray
+    domain: Domain
+
+
+def sheet(columns: Mapping[str, Sequence[Seen]], path: Path) -> None:
+    """A sample grid of pictures of any depth and channels; a title says so where not all channels are shown."""
+    titled = {f"{title}{_part(seen[0].domain) if seen else ''}": seen for title, seen in columns.items()}
+    grid({title: [domain.shown(pixels) for pixels, domain in seen] for title, seen in titled.items()}, path)
+
+
+def _part(domain: Domain) -> str:
+    """What `Domain.shown` leaves out, in words; nothing where it leaves nothing out."""
+    return {1: "", 2: " (channel 1 of 2)", 3: ""}.get(domain.channels, f" (channels 1 to 3 of {domain.channels})")
+
+
+def draw(
+    path: Path, method, files: dict, pictures: dict, domains: Mapping[str, Domain], device: torch.device
+) -> dict[str, list]:
+    """A sample grid: the method's columns, each output made by the translator that users get.
+
+    Args:
+        files: as `exported` gives them.
+        pictures: {key: pictures (H, W, C) with the channels and depth of the key's domain}.
+        domains: {key: its domain}.
+
+    Returns:
+        {export: [(pixels that its translator was given, pixels that it made)]}, in the order of the calls.
+    """
     translators = {
         name: Translator(build_network(meta, tensors), meta, device) for name, (tensors, meta) in files.items()
     }
+    made = {name: [] for name in translators}
 
-    def translate(translator: Translator):
-        return lambda pixels: translator.pixels(pixels, size=translator.preview_size(pixels))
+    def translate(name: str):
+        def apply(seen: Seen) -> Seen:
+            translator = translators[name]
+            output = translator.pixels(seen.pixels, size=translator.preview_size(seen.pixels))
+            made[name].append((seen.pixels, output))
+            return Seen(output, translator.output)
 
-    grid(method.preview({name: translate(t) for name, t in translators.items()}, pictures), path)
+        return apply
+
+    given = {key: [Seen(pixels, domains[key]) for pixels in pictures[key]] for key in pictures}
+    sheet(method.preview({name: translate(name) for name in translators}, given), path)
+    return made

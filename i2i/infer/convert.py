@@ -25,12 +25,12 @@ DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 def from_image(image: Image.Image) -> Picture:
-    """A Pillow image, upright: 8 bits of 1 or 3 channels with or without alpha, or 16-bit grey.
+    """A Pillow image, upright: 8 bits of 1 or 3 channels with or without alpha, 16-bit grey, or grey floats (mode F).
 
     Palettes and CMYK become RGB, as they do for files.
 
     Raises:
-        UserError: a mode that is no such picture (floats, Lab), or a file behind it that is damaged.
+        UserError: a mode that is no such picture (Lab, HSV), or a file behind it that is damaged.
     """
     try:
         image = ImageOps.exif_transpose(image)
@@ -39,8 +39,12 @@ def from_image(image: Image.Image) -> Picture:
         raise UserError(f"this Pillow image cannot be read: {error}.") from None
     if image.mode in DEEP:
         return Picture(_deep(image))
+    if image.mode == "F":
+        return Picture(np.array(image)[:, :, None])
     if image.mode not in MODES:
-        raise UserError(f"a Pillow image of mode {image.mode} is no 8-bit or 16-bit picture; convert it to L or RGB.")
+        raise UserError(
+            f"a Pillow image of mode {image.mode} is no picture of 8 bits, 16 bits or floats; convert it to L or RGB."
+        )
     mode, alpha = MODES[image.mode]
     if not alpha and image.has_transparency_data:  # a colour, or entries of a palette, that are transparent
         mode, alpha = {"L": "LA", "RGB": "RGBA"}[mode], True
@@ -52,9 +56,10 @@ def from_image(image: Image.Image) -> Picture:
 
 def to_image(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Image.Image | np.ndarray:
     """Pixels (H, W, C) as a Pillow image where Pillow can hold them: 8 bits of 1 or 3 channels with or without alpha,
-    or 16-bit grey. Else the array (H, W, C), alpha its last channel."""
-    whole = join_alpha(pixels, alpha)
-    if whole.dtype == np.uint8 and whole.shape[2] <= 4:
+    or 16-bit grey. Else (floats, 2 or more than 3 channels, 16-bit colour) the array (H, W, C), alpha its last
+    channel."""
+    whole, channels = join_alpha(pixels, alpha), pixels.shape[2]
+    if whole.dtype == np.uint8 and channels in (1, 3):  # 2 or 4 without alpha would pass for LA or RGBA
         return Image.fromarray(whole[:, :, 0] if whole.shape[2] == 1 else whole)
     if whole.dtype == np.uint16 and whole.shape[2] == 1:
         return Image.fromarray(whole[:, :, 0])
@@ -72,12 +77,19 @@ def join_alpha(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
 
 
 def alpha_like(alpha: np.ndarray | None, pixels: np.ndarray) -> np.ndarray | None:
-    """Alpha at the depth of `pixels`: none and full stay none and full, 8 bits to 16 and back give the same."""
+    """Alpha (H, W) in the type of `pixels`: none stays none and full stays full, as levels 0 and the highest, as floats
+    0 and 1. From a narrower type to a wider one and back it is what it was."""
     if alpha is None or alpha.dtype == pixels.dtype:
         return alpha
-    if pixels.dtype == np.uint16:
-        return alpha.astype(np.uint16) * 257
-    return ((alpha.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    share = alpha.astype(np.float64) / _full(alpha.dtype)
+    if pixels.dtype == np.float32:
+        return share.astype(np.float32)
+    return np.floor(share.clip(0, 1) * _full(pixels.dtype) + 0.5).astype(pixels.dtype)
+
+
+def _full(dtype: np.dtype) -> int:
+    """What opaque is in this type."""
+    return 1 if dtype.kind == "f" else np.iinfo(dtype).max
 
 
 def _deep(image: Image.Image) -> np.ndarray:

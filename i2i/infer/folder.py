@@ -9,12 +9,18 @@ from typing import Any, NamedTuple
 
 from i2i import atomic
 from i2i.data import pictures
-from i2i.data.pictures import Picture
+from i2i.data.domain import Domain
+from i2i.data.formats.shapes import CHANGES
+from i2i.data.pictures import Header, Picture
 from i2i.errors import UserError
 from i2i.infer import models
-from i2i.infer.translator import Translator
+from i2i.infer.translator import CLIPPED, Translator
 
 FOLDER = "translated"  # in the run folder, or beside the weights file
+NOTES = CHANGES | {  # what is done to pictures, in words
+    "grey": "grey, and replicated to the network's channels",
+    "alpha": "with alpha, which was set aside and put back",
+}
 
 
 class Failure(NamedTuple):
@@ -46,6 +52,7 @@ def translate(
     model: Any = None,
     out: str | os.PathLike | None = None,
     direction: str | None = None,
+    page: int | None = None,
     size: int | None = None,
     samples: int = 1,
     paired: bool = False,
@@ -53,16 +60,25 @@ def translate(
     say: Callable[[str], None] = print,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Translates pictures and folders of pictures to PNG files of the output's depth and channels.
+    """Translates pictures and folders of pictures to files of the output domain's depth and channels.
 
-    `out/<folder>/<sub-folders>/<stem>.png` for a folder, `out/<stem>.png` for a file. Inputs whose stems collide keep
-    their whole names (a.jpg.png).
+    `out/<folder>/<sub-folders>/<stem>.<suffix>` for a folder, `out/<stem>.<suffix>` for a file. Inputs whose stems
+    collide keep their whole names (a.jpg.png). What an input is, is read from its first bytes, whatever its name says:
+
+    - a TIFF becomes a TIFF (.tiff where the input is called so, else .tif) of any depth and channels, and keeps what it
+      says beside its pixels: resolution, description, place on the map, nodata, and the ICC profile where the output
+      has as many channels;
+    - an .npy becomes an .npy, (H, W, C);
+    - every other input becomes a PNG where one holds the output, which is 8 or 16 bits of 1 or 3 channels with or
+      without alpha, and else an .npy, with alpha as its last channel.
 
     Args:
         paths: files, and folders, which are searched with their sub-folders; hidden files are passed over.
         model: as for `load`; None is the newest run.
         out: None is `translated/` in the run folder, or beside the weights file.
         direction, device: as for `load`.
+        page: which page of TIFF files that hold several, 0 the first; None takes the page that the model was trained
+            on, if its recipe names one. Without either such a file fails.
         size: translate with the shorter side at this size, then resize back; None keeps every pixel as it is.
         samples: outputs of each picture, under different noise, numbered <stem>_0.png, ...
         paired: the files hold input and target side by side; take the input's half.
@@ -84,15 +100,17 @@ def translate(
     base = Path(out) if out is not None else file.parent / FOLDER
     report = Report()
     jobs = _plan(paths, base, report, say)
-    outputs = {job: _outputs(job, samples) for job in jobs}
-    _refuse_overwriting(jobs, outputs)
     translator = models.read(file, direction, device)
     _refuse_options(translator, file, size, samples, paired)
+    page = translator.page(page)
+    headers = {job: _header(job.source, page) for job in jobs}
+    outputs = {job: _outputs(job, headers[job], translator.output, samples) for job in jobs}
+    _refuse_overwriting(jobs, outputs)
     _make_folders({job.folder for job in jobs})
     say(f"translating with {file} (step {translator.meta.get('step', 'unknown')})")
-    work = _Work(translator, translator.meta.get("side") if paired else None, size, report, say)
+    work = _Work(translator, translator.meta.get("side") if paired else None, page, size, report, say)
     for done, job in enumerate(jobs, start=1):
-        work.do(job, outputs[job])
+        work.do(job, headers[job], outputs[job])
         if progress is not None:
             progress(done, len(jobs))
     work.sum_up(base)
@@ -105,17 +123,19 @@ class _Work:
 
     translator: Translator
     half: str | None
+    page: int | None
     size: int | None
     report: Report
     say: Callable[[str], None]
     counts: Counter = field(default_factory=Counter)
     hinted: set[str] = field(default_factory=set)
 
-    def do(self, job: Job, outputs: list[Path]) -> None:
+    def do(self, job: Job, header: Header | UserError, outputs: list[Path]) -> None:
         name = str(job.source)
         try:
-            changes = pictures.probe(job.source).changes
-            picture = _half(pictures.read(job.source), self.half, name)
+            if isinstance(header, UserError):
+                raise header
+            picture = _half(pictures.read(job.source, page=self.page), self.half, name)
             self.hint(picture, name)
             for sample, path in enumerate(outputs):
                 made = self.translator.picture(picture, size=self.size, sample=sample, name=name)
@@ -126,13 +146,14 @@ class _Work:
             self.report.failed.append(Failure(job.source, str(error)))
             self.say(str(error))
         else:
-            self.counts.update(changes)
+            self.counts.update(header.changes)
             self.counts["alpha"] += picture.alpha is not None
             self.counts["grey"] += picture.pixels.shape[2] < self.translator.input.channels
+            self.counts["clipped"] += self.translator.outside(picture) > CLIPPED
 
     def write(self, path: Path, made: Picture) -> None:
         try:
-            pictures.write(path, made.pixels, made.alpha)
+            pictures.write(path, made.pixels, made.alpha, made.carried)
         except OSError as error:
             count = len(self.report.written)
             raise _DiskError(f"{path} cannot be written: {error.strerror}; {count} pictures were, before it.") from None
@@ -152,16 +173,14 @@ class _Work:
                 self.say(f"hint: {name}: {text}")
 
     def sum_up(self, base: Path) -> None:
-        notes = {
-            "grey": "grey, and replicated to the network's channels",
-            "alpha": "with alpha, which was set aside and put back",
-            "palette": "with a palette, and became RGB",
-            "CMYK": "CMYK, and became RGB",
-            "orientation": "turned upright, as their EXIF says",
+        low, high = self.translator.input.range
+        notes = NOTES | {
+            "clipped": f"with more than {CLIPPED:.0%} of their values outside the range that the model was trained on, "
+            f"[{low:g}, {high:g}], and clipped to it"
         }
-        for kind, words in notes.items():
+        for kind in (*notes, *sorted(self.counts.keys() - notes.keys())):
             if self.counts[kind]:
-                self.say(f"{self.counts[kind]} of the pictures: {words}")
+                self.say(f"{self.counts[kind]} of the pictures: {notes.get(kind, f'changed on reading ({kind})')}")
         failed = f"; {len(self.report.failed)} failed" if self.report.failed else ""
         self.say(f"{len(self.report.written)} pictures written to {base}{failed}")
 
@@ -241,9 +260,29 @@ def _named(found: Iterable[tuple[Path, str]]) -> list[Job]:
     return jobs
 
 
-def _outputs(job: Job, samples: int) -> list[Path]:
+def _header(path: Path, page: int | None) -> Header | UserError:
+    """What the file is, or why it cannot be used, which is told when its turn comes."""
+    try:
+        return pictures.probe(path, page=page)
+    except UserError as error:
+        return error
+
+
+def _outputs(job: Job, header: Header | UserError, output: Domain, samples: int) -> list[Path]:
+    """One path for each sample; none for a file that cannot be used."""
+    if isinstance(header, UserError):
+        return []
     numbers = [""] if samples == 1 else [f"_{sample}" for sample in range(samples)]
-    return [job.folder / f"{job.stem}{number}.png" for number in numbers]
+    suffix = _suffix(job.source, header, output)
+    return [job.folder / f"{job.stem}{number}{suffix}" for number in numbers]
+
+
+def _suffix(source: Path, header: Header, output: Domain) -> str:
+    """The form of an output, by what its input is and what it has to hold."""
+    if header.format == "TIFF":
+        return ".tiff" if source.suffix.lower() == ".tiff" else ".tif"
+    fits_png = output.depth in (8, 16) and output.channels in (1, 3)
+    return ".png" if fits_png and header.format != "NPY" else ".npy"
 
 
 # -- what is refused before anything is written
@@ -306,7 +345,9 @@ def _half(picture: Picture, side: str | None, name: str) -> Picture:
     if width % 2:
         raise UserError(f"{name} is {width} px wide, and two pictures side by side have an even width.")
     part = slice(0, width // 2) if side == "left" else slice(width // 2, width)
-    return Picture(picture.pixels[:, part], None if picture.alpha is None else picture.alpha[:, part])
+    pixels, alpha, carried = picture
+    alpha = None if alpha is None else alpha[:, part]
+    return Picture(pixels[:, part], alpha, None if carried is None else carried.cut(part))
 
 
 def _name(folder: Path) -> str:

@@ -19,8 +19,8 @@ def grid(columns: Mapping[str, Sequence[np.ndarray]], path: str | os.PathLike, *
     """Writes a sheet of pictures as PNG, whole or not at all.
 
     Args:
-        columns: title -> pictures (H, W, C) or (H, W), uint8 or uint16, C 1 (drawn grey) or 3. Columns may differ in
-            length, pictures in size; 16 bits are shown as 8.
+        columns: title -> pictures (H, W, C) or (H, W), uint8, C 1 (drawn grey) or 3, as `Domain.shown` gives them.
+            Columns may differ in length, pictures in size.
         path: the file.
         largest: the most pixels on the longer side of a picture.
 
@@ -61,15 +61,8 @@ def _sheet(columns: Mapping[str, Sequence[np.ndarray]]) -> Image.Image:
 def _shown(pixels: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 for the eye."""
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if (
-        pixels.ndim != 3
-        or pixels.shape[2] not in (1, 3)
-        or pixels.dtype not in (np.uint8, np.uint16)
-        or not pixels.size
-    ):
-        raise ValueError(f"{pixels.dtype} {pixels.shape} is no picture: give (H, W, 1 or 3), uint8 or uint16.")
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.dtype != np.uint8 or not pixels.size:
+        raise ValueError(f"{pixels.dtype} {pixels.shape} is no picture to show: give (H, W, 1 or 3), uint8.")
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 

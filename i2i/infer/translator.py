@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,12 +15,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from i2i.data.domain import Domain
-from i2i.data.pictures import Picture, pixel_cap, read, to_channels
+from i2i.data.pictures import Picture, filled, pixel_cap, read, to_channels
 from i2i.errors import UserError
 from i2i.infer.convert import alpha_like, from_image, join_alpha, split_alpha, to_image
 from i2i.infer.padding import crop, pad
 from i2i.seeds import derive
 
+KINDS = {8: "8 bits a channel", 16: "16 bits a channel", 32: "float values"}  # depth -> words
+DEPTHS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16, np.dtype(np.float32): 32}
+CLIPPED = 0.01  # a picture with a larger share of its values outside the model's range is told about
 LARGE = 1.5  # times the training scale: beyond this a picture shows the network things of a size it never saw
 
 
@@ -58,20 +62,28 @@ class Translator:
         self.net = _under_policy(net, norm, dropout).to(self.device, torch.float32)
         self.draws = any(isinstance(module, _DropoutNd) and module.training for module in net.modules())
 
-    def __call__(self, picture, size: int | None = None, sample: int = 0):
+    def __call__(self, picture, size: int | None = None, sample: int = 0, page: int | None = None):
         """Translates a picture; what comes back is of the kind that was given.
 
         Args:
             picture: a path or a Pillow image (gives a Pillow image where Pillow can hold the output: 8 bits of 1 or 3
                 channels, with or without alpha, or 16-bit grey; else an array (H, W, C)); an array (H, W), (H, W, C) of
-                the input's depth, alpha as a last channel if any (gives an array); or a tensor (C, H, W), (B, C, H, W)
-                in [-1, 1] (gives a float32 tensor on the same device).
+                the input's type (uint8, uint16, or float32 in the range that the model was trained on), alpha as a last
+                channel if any (gives an array); or a tensor (C, H, W), (B, C, H, W) in [-1, 1] (gives a float32 tensor
+                on the same device).
             size: translate with the shorter side at this size, then resize back; None keeps every pixel as it is.
             sample: which of the possible outputs, where the policy draws noise.
+            page: which page of a TIFF file that holds several, 0 the first; None takes the page that the model was
+                trained on, if its recipe names one. Paths only.
 
         Raises:
             UserError: a broken file; a depth, channels or values that the model does not take.
+
+        Warns:
+            UserWarning: more than 1 % of the values lie outside the input's range, to which they are clipped.
         """
+        if page is not None and not isinstance(picture, str | os.PathLike):
+            raise UserError(f"page {page}: only files have pages; leave it out for {type(picture).__name__}.")
         if isinstance(picture, Tensor):
             return self._tensors(picture, size, sample)
         if isinstance(picture, np.ndarray):
@@ -80,11 +92,15 @@ class Translator:
         elif isinstance(picture, Image.Image):
             found, name = from_image(picture), "the Pillow image"
         elif isinstance(picture, str | os.PathLike):
-            found, name = read(picture), str(picture)
+            found, name = read(picture, page=self.page(page)), str(picture)
         else:
             kind = type(picture).__name__
             raise UserError(f"{kind} is not a picture; give a path, a Pillow image, a NumPy array or a tensor.")
-        pixels, alpha = self.picture(found, size=size, sample=sample, name=name)
+        pixels, alpha, _ = self.picture(found, size=size, sample=sample, name=name)
+        if (share := self.outside(found)) > CLIPPED:
+            low, high = self.input.range
+            where = f"outside the range that the model was trained on, [{low:g}, {high:g}], and are clipped to it"
+            warnings.warn(f"{name}: {share:.0%} of its values are {where}.", stacklevel=2)
         if not isinstance(picture, np.ndarray):
             return to_image(pixels, alpha)
         flat = picture.ndim == 2 and pixels.shape[2] == 1
@@ -95,7 +111,8 @@ class Translator:
     ) -> np.ndarray:
         """Levels (H, W, C) of the input domain -> levels (H, W, C') of the output domain, H and W as they were.
 
-        Grey (H, W, 1) is replicated for a network of more channels. `name` is what a message calls the picture.
+        Grey (H, W, 1) is replicated for a network of 3 channels. Values outside the input's range are clipped to it.
+        `name` is what a message calls the picture.
         """
         self._check(pixels, name)
         x = self.input.to_tensor(to_channels(pixels, self.input.channels, name))
@@ -104,9 +121,31 @@ class Translator:
     def picture(
         self, picture: Picture, *, size: int | None = None, sample: int = 0, name: str = "the picture"
     ) -> Picture:
-        """`pixels` of a decoded picture, its alpha put back at the depth of the output."""
-        pixels = self.pixels(picture.pixels, size=size, sample=sample, name=name)
-        return Picture(pixels, alpha_like(picture.alpha, pixels))
+        """`pixels` of a decoded picture, its alpha put back in the type of the output, and what it carried with it.
+
+        What its file marks as empty (nodata) is shown to the network as the low end of the input's range.
+        """
+        pixels = self.pixels(filled(picture, self.input.range[0]), size=size, sample=sample, name=name)
+        return picture._replace(pixels=pixels, alpha=alpha_like(picture.alpha, pixels))
+
+    def page(self, asked: int | None) -> int | None:
+        """The page of a file that is read: the one asked for, else the one of the training pictures, else None."""
+        if asked is None:
+            return self.input.page
+        if not isinstance(asked, int) or asked < 0:
+            raise UserError(f"page {asked!r} is not a page of a file; pages count from 0, the first.")
+        return asked
+
+    def outside(self, picture: Picture) -> float:
+        """The share of a picture's values that lie outside the input's range, to which they are clipped; pixels that
+        its file marks as empty (nodata) count for nothing."""
+        low, high = self.input.range
+        if self.input.depth != 32 and (low, high) == (0, self.input.top):
+            return 0.0
+        pixels, carried = picture.pixels, picture.carried
+        if carried is not None and carried.mask is not None:
+            pixels = pixels[~carried.mask]
+        return np.count_nonzero((pixels < low) | (pixels > high)) / max(1, pixels.size)
 
     def is_large(self, pixels: np.ndarray) -> bool:
         """Whether (H, W, C) is over 1.5 times the size that the network was trained at."""
@@ -128,29 +167,37 @@ class Translator:
 
     def _check(self, pixels: np.ndarray, name: str) -> None:
         if pixels.ndim != 3 or not pixels.size:
-            raise UserError(f"{name} has the shape {pixels.shape}; pixels are (H, W), (H, W, 1) or (H, W, 3).")
-        depths = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
-        if pixels.dtype not in depths:
-            top = 2**self.input.depth - 1
             raise UserError(
-                f"{name} holds {pixels.dtype}; give {np.dtype(self.input.dtype)} levels in 0..{top}, "
+                f"{name} has the shape {pixels.shape}; pixels are (H, W) or (H, W, C), and this model takes "
+                f"{self.input.channels} channel{'s' * (self.input.channels != 1)}."
+            )
+        if pixels.dtype not in DEPTHS:
+            low, high = self.input.range
+            values = f"values in {low:g}..{high:g}" if self.input.depth == 32 else f"levels in 0..{self.input.top}"
+            raise UserError(
+                f"{name} holds {pixels.dtype}; give {np.dtype(self.input.dtype)} {values}, "
                 "or a torch tensor in [-1, 1]."
             )
-        if depths[pixels.dtype] != self.input.depth:
+        if DEPTHS[pixels.dtype] != self.input.depth:
             raise UserError(
-                f"{name} has {depths[pixels.dtype]} bits a channel, and this model was trained on {self.input.depth}; "
+                f"{name} has {KINDS[DEPTHS[pixels.dtype]]}, and this model was trained on {KINDS[self.input.depth]}; "
                 "levels are not rescaled silently, convert it yourself if they mean the same."
             )
+        if self.input.depth == 32 and not np.isfinite(pixels).all():
+            raise UserError(f"{name} has values that are not finite; replace them by a value in the model's range.")
 
     def _split(self, whole: np.ndarray) -> Picture:
         """An array (H, W, 2) or (H, W, 4) has alpha last, unless the network takes that many channels."""
-        if whole.ndim == 3 and whole.shape[2] in (2, 4) and whole.shape[2] != self.input.channels:
-            return split_alpha(whole)
-        return Picture(whole)
+        alpha_is_last = whole.ndim == 3 and whole.shape[2] in (2, 4) and not self._takes(whole.shape[2])
+        return split_alpha(whole) if alpha_is_last and self._takes(whole.shape[2] - 1) else Picture(whole)
+
+    def _takes(self, channels: int) -> bool:
+        """Whether pictures of so many channels can go in: as many as the network's, or grey for colour."""
+        return channels == self.input.channels or (channels, self.input.channels) == (1, 3)
 
     def _tensors(self, x: Tensor, size: int | None, sample: int) -> Tensor:
         channels = self.input.channels
-        if x.ndim not in (3, 4) or x.numel() == 0 or x.shape[-3] not in (1, channels):
+        if x.ndim not in (3, 4) or x.numel() == 0 or not self._takes(x.shape[-3]):
             raise UserError(
                 f"a tensor of shape {tuple(x.shape)} is no picture for this model; give ({channels}, H, W) or "
                 f"(B, {channels}, H, W)."

@@ -89,3 +89,69 @@ def test_a_domain_is_a_value():
     assert (
         Domain(3, [0, 255], 8) == Domain(3, (0, 255), 8) and len({Domain(3, [0, 255], 8), Domain(3, (0, 255), 8)}) == 1
     )
+
+
+# ---------------------------------------------------------------------------------------------------- floats
+
+SPANS = [(0, 1), (-1, 1), (-1000.0, 3000.0), (270.15, 310.9), (1e6, 1e6 + 1), (0, 1e-6), (-3e38, 3e38)]
+
+
+@pytest.mark.parametrize("span", SPANS)
+@pytest.mark.parametrize("channels", [1, 2, 7])
+def test_floats_come_back_within_a_millionth_of_the_range(span, channels):
+    domain = Domain(channels, span, 32)
+    low, high = span
+    draws = np.random.default_rng(0).random((50, 60, channels))
+    pixels = np.clip(draws * (high - low) + low, low, high).astype(np.float32)
+    x = domain.to_tensor(pixels)
+    assert x.dtype == torch.float32 and x.shape == (channels, 50, 60) and x.is_contiguous()
+    back = domain.to_pixels(x)
+    assert back.dtype == np.float32 and back.shape == pixels.shape
+    held = np.spacing(np.float32(max(abs(low), abs(high))))  # what a float32 of this size can hold at all
+    assert np.abs(back.astype(np.float64) - pixels).max() <= max(1e-6 * (high - low), held)
+
+
+def test_the_ends_of_a_float_range_are_exact_and_what_lies_outside_is_clipped():
+    domain = Domain(1, (-1000.0, 3000.0), 32)
+    x = domain.to_tensor(np.float32([[[-5000], [-1000], [1000], [3000], [9e9]]]))
+    assert x.tolist() == [[[-1, -1, 0, 1, 1]]]
+    assert domain.to_pixels(x).ravel().tolist() == [-1000, -1000, 1000, 3000, 3000]
+
+
+def test_floats_that_are_no_numbers_are_refused():
+    for value in (np.nan, np.inf):
+        with pytest.raises(UserError, match="not finite"):
+            Domain(1, (0, 1), 32).to_tensor(np.full((2, 2, 1), value, np.float32))
+    for span in ((0, float("inf")), (float("nan"), 1), (5, 5), (9, 3), (1, 1 + 1e-12), (0, 1e39)):
+        with pytest.raises(UserError, match="not a range of 32-bit floats"):
+            Domain(3, span, 32)
+    with pytest.raises(ValueError, match=r"not of this domain, which is 32-bit floats, \(H, W, 1\)"):
+        Domain(1, (0, 1), 32).to_tensor(np.zeros((2, 2, 1), np.uint8))
+
+
+def test_a_page_goes_along_and_old_metadata_have_none():
+    assert Domain(1, (0, 255), 8).page is None and Domain(**{"channels": 1, "range": [0, 255], "depth": 8}).page is None
+    assert Domain(1, (0, 255), 8, 2) != Domain(1, (0, 255), 8)
+
+
+@pytest.mark.parametrize(
+    ("depth", "span", "levels"),
+    [(8, (0, 255), [0, 51, 255]), (16, (0, 4095), [0, 819, 4095]), (32, (-2, 3), [-2, -1, 3])],
+)
+@pytest.mark.parametrize(("channels", "planes"), [(1, 1), (2, 1), (3, 3), (4, 3), (7, 3)])
+def test_what_is_shown_fills_a_byte(depth, span, levels, channels, planes):
+    domain = Domain(channels, span, depth)
+    pixels = np.array(levels, domain.dtype)[None, :, None] + np.zeros((1, 1, channels), domain.dtype)
+    shown = domain.shown(pixels)
+    assert shown.dtype == np.uint8 and shown.shape == (1, 3, planes)
+    assert (shown == np.uint8([0, 51, 255])[None, :, None]).all()
+    one = np.zeros((1, 1, channels), domain.dtype)
+    one[..., :planes] = np.arange(1, planes + 1)
+    assert domain.shown(one).shape == (1, 1, planes)
+    outside = np.full((1, 1, channels), 200, domain.dtype)
+    assert Domain(channels, (0, 100), depth).shown(outside).max() == 255
+
+
+def test_a_full_byte_is_shown_as_it_is():
+    every = levels(8, 3)
+    assert np.array_equal(Domain(3, (0, 255), 8).shown(every), every)

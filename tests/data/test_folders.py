@@ -50,11 +50,11 @@ def test_a_hundred_thousand_names_are_small():
 
 def test_listing_is_sorted_recursive_and_leaves_hidden_files_alone(tree):
     root = tree(
-        "b.png", "a10.JPG", "a9.jpeg", "sub/x.png", ".hidden.png", ".dir/y.png", "README.md", "z.tif", "sub/q.webp"
+        "b.png", "a10.JPG", "a9.jpeg", "sub/x.png", ".hidden.png", ".dir/y.png", "README.md", "z.heic", "sub/q.GIF"
     )
     files, notes = listed(root)
     assert names(files) == ["a10.JPG", "a9.jpeg", "b.png", "sub/x.png"]
-    assert notes == [f"{root}: 2 files are neither PNG nor JPEG and left out: sub/q.webp, z.tif"]
+    assert notes == [f"{root}: 2 files are of a kind that is not read, left out: sub/q.GIF, z.heic"]
 
 
 def test_linked_folders_are_followed_once(tree):
@@ -103,11 +103,11 @@ FAULTS = [
         unpaired_splits,
         r"no layout of unpaired data, which is trainA \+ trainB.*Pictures side by side are data.kind=paired",
     ),
-    (["train/notes.txt"], paired_splits, r"train holds no PNG or JPEG picture\. Put .* See there."),
+    (["train/notes.txt"], paired_splits, r"train holds no picture\. Put .* See there."),
     (
-        ["trainA/1.png", "trainB/2.tif"],
+        ["trainA/1.png", "trainB/2.gif"],
         unpaired_splits,
-        r"trainB holds no PNG or JPEG picture \(.*1 file is neither.*2.tif\)",
+        r"trainB holds no picture \(.*1 file is of a kind that is not read, left out: 2\.gif\)",
     ),
     (["trainA/1.png"], unpaired_splits, r"trainA is there and .*trainB is not. Both are needed"),
     (["train/B/1.png"], paired_splits, r"train/B is there and .*train/A is not"),
@@ -151,6 +151,81 @@ def test_missing_partners_are_counted_and_three_are_named(tree):
     root = tree("trainB/0.png", *(f"trainA/{n}.png" for n in range(6)))
     with pytest.raises(UserError, match=r"5 pictures have no partner .*/1\.png, .*/2\.png, .*/3\.png, \.\.\.\. Add"):
         paired_splits(root, "")
+
+
+PLACES = {  # where the two folders may stand, and the splits that are found
+    "in each split": (
+        ["train/photos/1.png", "train/maps/1.jpg", "val/photos/2.png", "val/maps/2.png"],
+        ["train", "val"],
+    ),
+    "on their own": (["photos/1.png", "maps/1.jpg", "else/9.png"], ["train"]),
+    "on their own, with a test split": (
+        ["photos/1.png", "maps/1.jpg", "test/photos/3.png", "test/maps/3.png"],
+        ["train", "test"],
+    ),
+    "around the splits": (
+        ["photos/train/1.png", "maps/train/1.jpg", "photos/test/3.png", "maps/test/3.png"],
+        ["train", "test"],
+    ),
+}
+
+
+@pytest.mark.parametrize("find", [paired_splits, unpaired_splits])
+@pytest.mark.parametrize("place", PLACES)
+def test_folders_of_other_names(tree, place, find):
+    given, expected = PLACES[place]
+    root = tree(*given)
+    splits = find(root, "", ["photos", "maps"])
+    assert list(splits) == expected
+    found = [f"{os.path.relpath(path, root)}" for split in splits.values() for files in split[1:3] for path in files]
+    assert sorted(found) == sorted(name for name in given if not name.startswith("else"))
+    assert "photos" in splits["train"].a.folder and "maps" in splits["train"].b.folder
+    turned = find(root, "", ("maps", "photos"))["train"]
+    assert "maps" in turned.a.folder and "photos" in turned.b.folder
+
+
+def test_folders_in_train_go_before_those_beside_it(tree):
+    root = tree("train/x/1.png", "train/y/1.png", "x/2.png", "y/2.png")
+    assert unpaired_splits(root, "", ["x", "y"])["train"].a.folder == str(root / "train/x")
+
+
+def test_named_folders_that_are_paired_need_partners(tree):
+    root = tree("rgb/1.png", "rgb/2.png", "depth/1.png")
+    assert len(unpaired_splits(root, "", ["rgb", "depth"])["train"].a) == 2
+    with pytest.raises(UserError, match=r"1 picture has no partner of the same stem .*rgb/2\.png"):
+        paired_splits(root, "", ["rgb", "depth"])
+
+
+WRONG_NAMES = [
+    (["horse", "zebra"], r"has no folder 'horse'\. Did you mean 'horses'\? Folders there: horses, zebras\. Write two"),
+    (["horses", "zebra"], r"has no folder 'zebra'\. Did you mean 'zebras'\?"),
+    (["horses"], r"data.folders: \[horses\] names 1 folders\. Write two, \[A, B\], or null"),
+    (["horses", "horses"], r"\[horses, horses\]: one is the other or lies in it"),
+    (["horses", "horses/young"], "one is the other or lies in it"),
+    (["horses", "../zebras"], r"'\.\./zebras' is not the name of a folder below data\.path"),
+    (["", "zebras"], "is not the name of a folder below"),
+    (["/horses", "zebras"], "'/horses' is not the name of a folder below"),
+]
+
+
+@pytest.mark.parametrize(("folders", "words"), WRONG_NAMES, ids=[words[-30:] for _, words in WRONG_NAMES])
+@pytest.mark.parametrize("inside", ["train/", ""])
+def test_wrong_names_of_folders_are_one_sentence(tree, folders, words, inside):
+    root = tree(f"{inside}horses/young/1.png", f"{inside}zebras/1.png", ".hidden/1.png")
+    with pytest.raises(UserError, match=words) as caught:
+        unpaired_splits(root, "", folders)
+    assert "\n" not in str(caught.value)
+
+
+def test_named_folders_below_train_are_offered_from_there(tree):
+    root = tree("train/cats/1.png", "train/dogs/1.png")
+    with pytest.raises(
+        UserError, match=r"/train has no folder 'dog'\. Did you mean 'dogs'\? Folders there: cats, dogs"
+    ):
+        unpaired_splits(root, "", ["cats", "dog"])
+    empty = tree("empty/notes.txt") / "empty"
+    with pytest.raises(UserError, match="empty has no folder 'cats'. It has no folders"):
+        unpaired_splits(empty, "", ["cats", "dogs"])
 
 
 @pytest.mark.parametrize("find", [paired_splits, unpaired_splits])

@@ -85,6 +85,17 @@ def test_two_folders(tmp_path, layout):
         assert same_place(item, data.domains)
 
 
+def test_two_folders_of_other_names(tmp_path):
+    for number in range(3):
+        for name, pixels in zip(("depth", "colour"), pair(number, (1, 3))):
+            put(tmp_path, f"{name}/{number}.png", pixels)
+    data = paired(tmp_path, folders=["depth", "colour"], direction="ba")
+    assert len(data) == 3 and (data.domains["input"].channels, data.domains["target"].channels) == (3, 1)
+    assert same_place(data.item(0, 1)[0], data.domains) and len(data.previews(4)) == 3
+    with pytest.raises(UserError, match=r"has no folder 'color'\. Did you mean 'colour'\?"):
+        paired(tmp_path, folders=["depth", "color"])
+
+
 @pytest.mark.parametrize("channels", [(1, 3), (3, 1), (1, 1)])
 @pytest.mark.parametrize("scale", [(1, 1), (257, 1), (1, 257), (257, 257)])
 @pytest.mark.parametrize("direction", ["ab", "ba"])
@@ -94,7 +105,8 @@ def test_channels_and_depths_may_differ_between_the_sides(tmp_path, channels, sc
     expected = [Domain(c, (0, 2**d - 1), d) for c, d in zip(channels, depths)]
     assert list(data.domains.values()) == (expected if direction == "ab" else expected[::-1])
     assert data.resolved() == {
-        side: {"channels": domain.channels, "range": [0, 2**domain.depth - 1]} for side, domain in zip("ab", expected)
+        side: {"channels": domain.channels, "range": [0, 2**domain.depth - 1], "page": None}
+        for side, domain in zip("ab", expected)
     }
     for index in range(3):
         assert same_place(data.item(1, index)[0], data.domains)
@@ -104,7 +116,8 @@ def test_a_range_and_a_channel_count_of_the_recipe(tmp_path):
     root = folders(tmp_path, (1, 3), count=2)
     data = paired(root, a={"channels": 3, "range": [10, 20]}, b={"channels": "auto", "range": [0, 100]}, direction="ba")
     assert data.domains == {"input": Domain(3, (0, 100), 8), "target": Domain(3, (10, 20), 8)}
-    assert data.resolved() == {"a": {"channels": 3, "range": [10, 20]}, "b": {"channels": 3, "range": [0, 100]}}
+    expected = {"a": {"channels": 3, "range": [10, 20]}, "b": {"channels": 3, "range": [0, 100]}}
+    assert data.resolved() == {side: {**domain, "page": None} for side, domain in expected.items()}
     item = data.item(0, 0)[0]["target"]
     assert item.shape == (3, 16, 16) and torch.equal(item[0], item[2]) and (item == 1).any()
     assert any("trainA: 2 of 2 pictures are grey, replicated to 3 channels" in note for note in data.notes)
@@ -214,12 +227,12 @@ def test_what_headers_tell_is_known_before_the_first_sample(beside):
     alpha = np.full((24, 48), 9, np.uint8)
     write(beside / "train/3.png", np.concatenate(pair(3), axis=1), alpha)
     Image.open(beside / "train/4.png").quantize(8).save(beside / "train/4.png")
-    (beside / "train/5.tif").touch()
+    (beside / "train/5.gif").touch()
     data = paired(beside)
     assert [report.path for report in data.broken] == [str(beside / "train/1.png")]
     folder = beside / "train"
     assert data.notes == [
-        f"{folder}: 1 file is neither PNG nor JPEG and left out: 5.tif",
+        f"{folder}: 1 file is of a kind that is not read, left out: 5.gif",
         f"{folder}: 1 of 6 pictures with a palette, read as RGB",
         f"{folder}: 1 of 6 pictures with alpha, which is set aside",
     ]
@@ -240,9 +253,9 @@ FAULTS = {  # what is added as train/9.png, what is changed in the recipe, what 
     "RGB": (
         None,
         {"b": {"channels": 1}},
-        r"data.b.channels is 1, but 6 of 6 pictures are RGB, the first .*0\.png\. Convert",
+        r"data.b.channels is 1, but 6 of 6 pictures have 3, the first .*0\.png\. Only",
     ),
-    "channels": (None, {"a": {"channels": 4}}, r"data.a.channels is 4; PNG and JPEG hold 1 .* or 3"),
+    "channels": (None, {"a": {"channels": 4}}, r"data.a.channels is 4, but 6 of 6 pictures have 3, the first .* or auto"),
     "range": (None, {"a": {"range": [0, 65535]}}, r"data.a: range .* is not a range of 8-bit levels"),
     "direction": (None, {"direction": "AtoB"}, r"direction 'AtoB' is not ab .* or ba"),
     "transform": (None, {"transform": "d5"}, r"'d5' is not a transform"),

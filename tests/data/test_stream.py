@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -88,7 +89,56 @@ def test_impossible_streams(bad):
         Stream(**{"length": 4, "seed": 0, "batch_size": 1, **bad})
 
 
+@pytest.mark.parametrize(("length", "batch", "processes"), [(10, 4, 2), (7, 6, 3), (3, 8, 4), (5, 2, 2)])
+def test_the_parts_of_several_processes_are_together_the_batches_of_one(length, batch, processes):
+    whole = list(itertools.islice(Stream(length, 1, batch, start=2), 6))
+    parts = [
+        list(itertools.islice(Stream(length, 1, batch, start=2, part=(r, processes)), 6)) for r in range(processes)
+    ]
+    assert all(len(piece) == batch // processes for part in parts for piece in part)
+    assert [list(itertools.chain(*pieces)) for pieces in zip(*parts)] == whole
+
+
+@pytest.mark.parametrize("part", [(0, 3), (2, 2), (-1, 2)])
+def test_a_batch_has_no_unequal_parts(part):
+    with pytest.raises(ValueError, match="a batch of 4 has no part"):
+        Stream(10, 0, 4, part=part)
+
+
 # ---------------------------------------------------------------------------------------------------- the loader
+
+
+def test_two_processes_read_together_what_one_reads(folder):
+    data = paired(folder(10), transform="affine")
+    alone = load(data, 4)
+    parts = [load(data, 4, part=(rank, 2), workers=rank) for rank in (0, 1)]
+    for whole, first, second in zip(alone, *parts, strict=True):
+        assert all(torch.equal(whole[key], torch.cat([first[key], second[key]])) for key in whole)
+
+
+def test_of_several_processes_each_waits_for_what_all_found_broken(folder):
+    root = folder(6)
+    for number in (1, 4):
+        file = root / f"train/{number:03d}.png"
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 255  # behind a whole header
+        file.write_bytes(data)
+    said = []
+    loader = Loader(paired(root), batch_size=6, seed=0, part=(0, 1), say=said.append)
+    with pytest.raises(UserError, match="2 of 6 training files are broken"):
+        next(loader)
+    parts = [Loader(paired(root), batch_size=6, seed=0, part=(rank, 2), say=said.append) for rank in (0, 1)]
+    del said[:]
+    for part in parts:
+        next(part)
+    found = [report for part in parts for report in part.found]
+    assert {Path(report.path).name for report in found} == {"001.png", "004.png"} and not said
+    parts[0].report(found[:1])
+    assert len(said) == 1 and "is broken and left out" in said[0]
+    next(parts[0])
+    with pytest.raises(UserError, match="2 of 6 training files are broken"):
+        parts[0].report(found)
+    assert len(said) == 2, "each is said once"
 
 
 def test_the_same_pictures_with_any_number_of_workers_and_from_any_start(folder):

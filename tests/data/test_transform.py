@@ -104,6 +104,56 @@ def test_the_named_pipelines():
         Transform(None, 8, False, "d5")
 
 
+# ------------------------------------------------------------------------------------- any channels, any type
+
+SCALES = {np.uint8: 1, np.uint16: 257, np.float32: 1.7}
+COUNTS = [1, 2, 3, 4, 7, 20]
+
+
+def planes(channels: int, dtype: type) -> np.ndarray:
+    """(48, 60, channels): no two channels alike; floats go below 0 and above 1."""
+    smooth = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (48, 60), dtype=np.uint8), (5, 5), 0)
+    every = np.stack([np.roll(smooth, 3 * c, axis=1) for c in range(channels)], axis=-1)
+    return (every.astype(np.float64) * SCALES[dtype] - (200 if dtype == np.float32 else 0)).astype(dtype)
+
+
+@pytest.mark.parametrize("channels", COUNTS)
+@pytest.mark.parametrize("dtype", SCALES)
+@pytest.mark.parametrize(("load_size", "kernel"), [(36, cv2.INTER_AREA), (64, cv2.INTER_CUBIC)])
+def test_every_channel_is_resized_as_opencv_resizes_it(channels, dtype, load_size, kernel):
+    picture = planes(channels, dtype)
+    side = (round(60 * load_size / 48), load_size)
+    whole = np.dstack([cv2.resize(picture[..., c], side, interpolation=kernel) for c in range(channels)])
+    out = moved(Transform(load_size, 32, False, None), 4, a=picture)["a"]
+    assert out.dtype == dtype and out.shape == (32, 32, channels) and np.isfinite(out).all()
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (32, 32), axis=(0, 1))  # (y, x, C, 32, 32)
+    distance = np.abs(windows.astype(np.float64) - out.transpose(2, 0, 1)).max(axis=(2, 3, 4)).min()
+    assert distance <= (1e-3 if dtype == np.float32 else 1), "one rounding at most"
+
+
+@pytest.mark.parametrize("channels", COUNTS)
+@pytest.mark.parametrize("dtype", SCALES)
+def test_crops_flips_and_symmetries_move_every_channel_exactly(channels, dtype):
+    picture = planes(channels, dtype)
+    for seed in range(6):
+        out = moved(Transform(None, 40, True, "d4"), seed, a=picture)["a"]
+        crops = [picture[y : y + 40, x : x + 40] for y in range(9) for x in range(21)]
+        turned = (np.rot90(p, k) for crop in crops for k in range(4) for p in (crop, crop[:, ::-1]))
+        assert out.dtype == dtype and any(np.array_equal(out, other) for other in turned)
+
+
+@pytest.mark.parametrize("channels", COUNTS)
+@pytest.mark.parametrize("dtype", SCALES)
+def test_affine_moves_every_channel_as_it_would_alone(channels, dtype):
+    picture, transform = planes(channels, dtype), Transform(None, 40, False, "affine")
+    out = moved(transform, 3, a=picture)["a"]
+    assert out.dtype == dtype and out.shape == (40, 40, channels)
+    for c in range(channels):
+        alone = moved(transform, 3, a=picture[..., c : c + 1].copy())["a"][..., 0]
+        assert np.abs(alone.astype(np.float64) - out[..., c]).max() <= (1e-3 if dtype == np.float32 else 1)
+    assert np.abs(out.astype(np.float64) - picture[4:44, 10:50]).mean() > 1, "it did move"
+
+
 def test_sizes_that_cannot_be():
     with pytest.raises(UserError, match=r"load_size 30 is smaller than crop_size 32\. Set load_size to 32 or more"):
         Transform(30, 32, False, None)

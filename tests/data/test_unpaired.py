@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from i2i import build, config
 from i2i.data import DATASETS
 from i2i.data.domain import Domain
 from i2i.data.pictures import read, write
@@ -95,7 +96,7 @@ def test_what_is_wrong_with_one_side_names_it(tmp_path):
     ):
         unpaired(root, crop_size=12)
     with pytest.raises(
-        UserError, match=r"data.b.channels is 1, but 3 of 3 pictures are RGB, the first .*trainB/000\.png"
+        UserError, match=r"data.b.channels is 1, but 3 of 3 pictures have 3, the first .*trainB/000\.png"
     ):
         unpaired(root, b={"channels": 1, "range": "auto"})
     write(root / "trainB/002.png", np.zeros((13, 13, 3), np.uint16))
@@ -110,9 +111,31 @@ def test_sides_of_different_kinds(tmp_path):
         (tmp_path / f"train{side}").mkdir()
         write(tmp_path / f"train{side}/1.png", pixels)
     data = unpaired(tmp_path)
-    assert data.resolved() == {"a": {"channels": 1, "range": [0, 65535]}, "b": {"channels": 3, "range": [0, 255]}}
+    expected = {"a": {"channels": 1, "range": [0, 65535]}, "b": {"channels": 3, "range": [0, 255]}}
+    assert data.resolved() == {side: {**domain, "page": None} for side, domain in expected.items()}
     item, _ = data.item(0, 0)
     assert item["a"].shape == (1, 8, 8) and item["b"].shape == (3, 8, 8)
+
+
+def test_two_classes_of_a_labelled_folder(tmp_path):
+    for name, level in (("cat", 10), ("dog", 20), ("owl", 30)):
+        for number in range(2):
+            (tmp_path / "train" / name).mkdir(parents=True, exist_ok=True)
+            write(tmp_path / "train" / name / f"{number}.png", np.full((9, 9, 3), level + number, np.uint8))
+    data = unpaired(tmp_path, folders=["owl", "cat"])
+    assert [read(path).pixels[0, 0, 0] for files in data.splits["train"][1:3] for path in files] == [30, 31, 10, 11]
+    with pytest.raises(UserError, match=r"no folder 'cats'\. Did you mean 'cat'\? Folders there: cat, dog, owl"):
+        unpaired(tmp_path, folders=["owl", "cats"])
+
+
+def test_the_recipe_takes_two_names_and_nothing_else():
+    def check(value):
+        return build.check(config.read("cyclegan_horse2zebra", [f"data.folders={value}"])).data.args["folders"]
+
+    assert check("[cats, dogs]") == ["cats", "dogs"] and check("null") is None
+    for value, words in (("[cats]", "must have 2 entries"), ("cats", "is not a list"), ("[1, 2]", "is not a word")):
+        with pytest.raises(UserError, match=words):
+            check(value)
 
 
 def test_horses_and_zebras_two_of_which_are_grey(real_data):

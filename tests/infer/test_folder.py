@@ -122,11 +122,12 @@ class TestOutputs:
     def test_hidden_files_and_folders_are_passed_over_and_others_counted(self, run, say):
         for name in ("in/a.png", "in/.b.png", "in/.cache/c.png"):
             draw(name)
-        for name in ("in/notes.txt", "in/old.tiff", "in/new.tiff"):
+        for name in ("in/notes.txt", "in/old.heic", "in/new.heic"):
             Path(name).touch()
         translate("in", model=run, device="cpu", say=say)
         assert tree(run / "translated") == ["in/a.png"]
-        assert "3 files that are not .png, .jpg, .jpeg were passed over: 2 .tiff, 1 .txt" in say.text
+        assert "3 files that are not .png, .jpg, .jpeg, " in say.text
+        assert ".npy were passed over: 2 .heic, 1 .txt" in say.text
 
     def test_stems_that_collide_keep_their_whole_names(self, run):
         for name in ("a.jpg", "a.png", "b.png", "a.jpg.png", "C.jpg", "c.png"):

@@ -261,9 +261,12 @@ class TestDomains:
         "x, word",
         [
             (picture(8, 8, 3, np.uint16), "16 bits a channel, and this model was trained on 8"),
-            (picture(8, 8).astype(np.float32), "holds float32; give uint8 levels"),
+            (picture(8, 8).astype(np.float32), "has float values, and this model was trained on 8 bits a channel"),
+            (picture(8, 8).astype(np.float64), "holds float64; give uint8 levels"),
             (picture(8, 8) > 9, "holds bool"),
             (picture(8, 8, 5), "5 channels"),
+            (picture(8, 8).astype(np.int32), "holds int32; give uint8 levels in 0..255"),
+            (np.zeros((0, 8), np.uint8), r"pixels are \(H, W\) or \(H, W, C\), and this model takes 3 channels"),
             (np.zeros((0, 8, 3), np.uint8), "shape"),
             (np.zeros((1, 8, 8, 3), np.uint8), "shape"),
         ],
@@ -354,7 +357,9 @@ class TestDoors:
             other = image.convert(mode)
             expected = other.convert("L").convert("RGB") if mode == "1" else other.convert("RGB")
             assert np.array_equal(np.array(identity()(other)), np.array(expected)), mode
-        for mode in ("F", "LAB", "HSV"):
+        with pytest.raises(UserError, match="the Pillow image has float values, and this model was trained on 8 bits"):
+            identity()(Image.new("F", (8, 8)))
+        for mode in ("LAB", "HSV"):
             strange = Image.new(mode, (8, 8))
             with pytest.raises(UserError, match=f"mode {mode}"):
                 identity()(strange)
