@@ -18,6 +18,16 @@ SMALL = {
         "method.pool_size=3",
     ],
 }
+GENERATORS = {  # the smallest of each, for pictures of 64 px
+    "unet": "{name: unet, num_downs: 4, width: 4}",
+    "unet_timm": "{name: unet_timm, encoder: test_resnet, width: 4}",
+    "resnet": "{name: resnet, num_blocks: 1, width: 4}",
+}
+DISCRIMINATORS = {
+    "patchgan": "{name: patchgan, num_layers: 1, width: 4}",
+    "multiscale": "{name: multiscale, num_scales: 2, num_layers: 1, width: 4}",
+    "pixel": "{name: pixel, width: 4}",
+}
 RECIPES = {"pix2pix": "pix2pix_facades", "cyclegan": "cyclegan_horse2zebra"}
 
 
