@@ -37,7 +37,7 @@ setup(
         "torchvision",
         "kornia",
         "albumentations>=2.0.8,<3",
-        "timm",
+        "timm>=1.0.20",
         "opencv-python",
         "accelerate>=1.10",
         "safetensors>=0.5",
@@ -50,6 +50,7 @@ setup(
         "Pillow>=10.1",
         "tifffile",
         "imagecodecs",
+        "psutil",
         "tensorboard",
     ],
     extras_require={

@@ -2,12 +2,14 @@
 
 import itertools
 
+import making
 import pytest
 import torch
 from making import batches, small_method, snapshot
 
 from i2i.losses import CONSTRAINTS, OBJECTIVES
 from i2i.methods import METHODS
+from i2i.nets import DISCRIMINATORS, GENERATORS
 
 ALL = METHODS.names()
 
@@ -129,13 +131,12 @@ def test_any_objective_and_constraint(name, objective, constraint):
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize(
-    "generator", ["{name: unet, num_downs: 4, width: 4}", "{name: resnet, num_blocks: 1, width: 4}"]
-)
-@pytest.mark.parametrize("discriminator", ["{name: patchgan, num_layers: 1, width: 4}", "{name: pixel, width: 4}"])
+@pytest.mark.parametrize("generator", GENERATORS.names())
+@pytest.mark.parametrize("discriminator", DISCRIMINATORS.names())
 def test_any_network(name, generator, discriminator):
-    method, _ = small_method(name, f"generator={generator}", f"discriminator={discriminator}")
-    assert all(torch.isfinite(value) for value in method.step(iter(batches(method, 1))).values())
+    nets = [f"generator={making.GENERATORS[generator]}", f"discriminator={making.DISCRIMINATORS[discriminator]}"]
+    method, _ = small_method(name, *nets, "data.size=64", "data.crop_size=64")
+    assert all(torch.isfinite(value) for value in method.step(iter(batches(method, 1, size=64))).values())
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -225,3 +226,32 @@ def test_preview_columns_are_rows_of_equal_length(name):
         assert columns["A'' = G_ba(B')"][1] == "generator_ba(generator_ab(a1))"
     else:
         assert columns["output"][2] == "generator(input2)"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_critique_gives_every_discriminators_logits_on_real_pictures_and_on_those_of_g(name):
+    """By hand, from the networks: what D sees in a step, un-augmented."""
+    method, _ = small_method(name)
+    for net in method.nets.values():
+        net.eval()
+    (batch,) = batches(method, 1)
+    with torch.no_grad():
+        found = method.critique(batch)
+        first, second = (batch[key] for key in method.keys)
+        if name == "pix2pix":
+            pairs = [torch.cat((first, y), 1) for y in (second, method.G(first))]
+            expected = {"D": tuple(map(method.D, pairs))}
+        elif name == "cyclegan":
+            expected = {
+                "D_a": (method.D_a(first), method.D_a(method.G_ba(second))),
+                "D_b": (method.D_b(second), method.D_b(method.G_ab(first))),
+            }
+        else:
+            pytest.fail(f"write down what D of {name} sees")
+    assert found.keys() == expected.keys() == method.duels.keys()
+    for critic, pair in expected.items():
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(found[critic], pair, strict=True))
+
+
+def test_only_methods_without_pairs_are_watched_for_what_pairs_would_tell():
+    assert METHODS.get("pix2pix").paired and not METHODS.get("cyclegan").paired

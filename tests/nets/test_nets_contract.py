@@ -16,7 +16,8 @@ from torch.nn.utils import parametrize
 from i2i.nets import DISCRIMINATORS, GENERATORS
 
 REGISTRIES = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
-SMALL = {"width": 4, "num_downs": 2, "num_blocks": 1, "num_layers": 1}
+SMALL = {"width": 4, "num_downs": 2, "num_blocks": 1, "num_layers": 1, "num_scales": 2, "encoder": "test_resnet"}
+ELSEWHERE = {"pretrained"}  # needs weights from outside; tests/nets/test_unet_timm.py makes them
 NETS = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
 
 
@@ -34,12 +35,14 @@ def choices_of(kind, name):
     for argument, (annotation, _) in parameters_of(kind, name).items():
         if typing.get_origin(annotation) is typing.Literal:
             choices[argument] = typing.get_args(annotation)
-        elif annotation is bool:
+        elif annotation is bool and argument not in ELSEWHERE:
             choices[argument] = (False, True)
     return choices
 
 
 def every_combination(kind, name):
+    if "encoder" in parameters_of(kind, name):  # large, and its choices are the decoder's alone
+        return one_departure(kind, name)
     choices = choices_of(kind, name)
     return [dict(zip(choices, values)) for values in product(*choices.values())]
 
@@ -66,12 +69,27 @@ def build(kind, name, channels=3, out=3, **args):
     torch.manual_seed(0)
     small = {key: value for key, value in SMALL.items() if key in parameters_of(kind, name)}
     positions = (channels, out) if kind == "generator" else (channels,)
-    return REGISTRIES[kind].build(name, *positions, **{**small, **args})
+    net = REGISTRIES[kind].build(name, *positions, **{**small, **args})
+    for module in net.modules():  # timm's residual branches begin at zero, where nothing before it has a gradient
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.is_meta and not module.weight.any():
+            nn.init.ones_(module.weight)
+    return net
 
 
-def pictures(net, batch=2, scale=(2, 3), dtype=torch.float32):
+def parts(output):
+    """The tensors of an output: itself, or one per scale."""
+    return [output] if isinstance(output, torch.Tensor) else list(output)
+
+
+def joined(output):
+    """An output as one tensor, whatever its parts."""
+    return output if isinstance(output, torch.Tensor) else torch.cat([part.flatten() for part in output])
+
+
+def pictures(net, batch=2, scale=None, dtype=torch.float32):
     """Not square, and large enough that no feature map has a single pixel."""
     generator = torch.Generator().manual_seed(1)
+    scale = scale or ((2, 3) if net.minimum < 64 else (1, 2))
     height, width = (net.minimum * factor for factor in scale)
     return torch.rand(batch, net.in_channels, height, width, generator=generator, dtype=dtype) * 2 - 1
 
@@ -83,6 +101,18 @@ def still(net):
     for module in net.modules():
         if isinstance(module, nn.Dropout):
             module.eval()
+    return net
+
+
+def smooth(net):
+    """Softplus and averages in the place of ReLU and maxima, where an encoder has so many that one is at its kink."""
+    if hasattr(net, "encoder") and hasattr(net, "reductions"):
+        for module in list(net.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, nn.ReLU):
+                    setattr(module, name, nn.Softplus())
+                elif isinstance(child, nn.MaxPool2d):
+                    setattr(module, name, nn.AvgPool2d(3, stride=2, padding=1))
     return net
 
 
@@ -107,13 +137,14 @@ def cancelled_biases(net, args):
 
 def test_there_are_networks_to_test():
     assert {("generator", "unet"), ("generator", "resnet")} <= set(NETS)
+    assert {("generator", "unet_timm"), ("discriminator", "multiscale")} <= set(NETS)
     assert {("discriminator", "patchgan"), ("discriminator", "pixel")} <= set(NETS)
 
 
 @pytest.mark.parametrize(("kind", "name"), NETS)
 def test_the_signature_is_enough_for_a_recipe(kind, name):
     for argument, (annotation, default) in parameters_of(kind, name).items():
-        plain = annotation in (int, float, bool, str) or typing.get_origin(annotation) is typing.Literal
+        plain = annotation in (int, float, bool, str, str | None) or typing.get_origin(annotation) is typing.Literal
         assert plain, f"{argument} is annotated {annotation}"
         assert default is not inspect.Parameter.empty, f"{argument} has no default"
 
@@ -124,14 +155,15 @@ def test_shape_range_and_a_gradient_for_every_parameter(kind, name, args):
     x = pictures(net, dtype=torch.float64).requires_grad_()
     before = x.detach().clone()
 
-    output = net(x)
-    assert output.isfinite().all()
+    outputs = parts(net(x))
+    assert all(output.isfinite().all() for output in outputs)
     if kind == "generator":
-        assert output.shape == (2, 3, *x.shape[2:])
-        assert output.abs().max() <= 1
+        assert outputs[0].shape == (2, 3, *x.shape[2:])
+        assert outputs[0].abs().max() <= 1
     else:
-        assert output.dim() == 4 and output.shape[:2] == (2, 1)
-    (output * torch.randn_like(output)).sum().backward()
+        assert len(outputs) == len(getattr(net, "scales", [net]))
+        assert all(output.dim() == 4 and output.shape[:2] == (2, 1) for output in outputs)
+    sum((output * torch.randn_like(output)).sum() for output in outputs).backward()
 
     assert torch.equal(x, before), "the input was written to"
     assert x.grad.isfinite().all() and x.grad.abs().sum() > 0
@@ -153,20 +185,20 @@ def test_the_minimum_is_enough(kind, name, args):
     for scale in ((1, 1), (1, 3), (2, 1)):
         x = pictures(net, batch=1, scale=scale)
         output = net(x)
-        assert output.isfinite().all()
+        assert joined(output).isfinite().all()
         assert kind == "discriminator" or output.shape == (1, 3, *x.shape[2:])
-    output.mean().backward()
+    joined(output).mean().backward()
     assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
 
 
 @pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
 def test_gradients_equal_finite_differences(kind, name, args):
     # default: biases that are not zero, without which dead pixels lie in the kink of the next ReLU
-    net = still(build(kind, name, init="default", width=2, **args).double())
+    net = still(smooth(build(kind, name, init="default", width=2, **args)).double())
     x = pictures(net, dtype=torch.float64).requires_grad_()
     leaves = [x, *net.parameters()]
-    weights = torch.randn_like(net(x))
-    gradients = torch.autograd.grad((net(x) * weights).sum(), leaves)
+    weights = torch.randn_like(joined(net(x)))
+    gradients = torch.autograd.grad((joined(net(x)) * weights).sum(), leaves)
     step = 1e-7  # shorter than the way to the next kink of a ReLU
     for _ in range(3):
         directions = [torch.randn_like(leaf) for leaf in leaves]
@@ -175,7 +207,7 @@ def test_gradients_equal_finite_differences(kind, name, args):
             for move in (step, -2 * step, step):  # forth, back, and home
                 for leaf, direction in zip(leaves, directions):
                     leaf += move * direction
-                sides.append((net(x) * weights).sum())
+                sides.append((joined(net(x)) * weights).sum())
         expected = (sides[0] - sides[1]) / (2 * step)
         actual = sum((gradient * direction).sum() for gradient, direction in zip(gradients, directions))
         assert actual == pytest.approx(expected.item(), rel=1e-5, abs=1e-7)
@@ -192,7 +224,7 @@ def test_in_place_activations_change_nothing(kind, name, args):
     results = []
     for each in (net, plain):
         x = pictures(each, dtype=torch.float64).requires_grad_()
-        output = each(x)
+        output = joined(each(x))
         output.square().sum().backward()
         results.append([output, x.grad, *(parameter.grad for parameter in each.parameters())])
     assert all(torch.equal(a, b) for a, b in zip(*results))
@@ -204,7 +236,7 @@ def test_channels(kind, name, channels, out):
     net = build(kind, name, channels, out)
     assert net.in_channels == channels
     assert kind == "discriminator" or net.out_channels == out
-    assert net(pictures(net)).shape[1] == (out if kind == "generator" else 1)
+    assert {part.shape[1] for part in parts(net(pictures(net)))} == {out if kind == "generator" else 1}
     wrong = torch.zeros(1, channels + 1, net.minimum, net.minimum)
     with pytest.raises(ValueError, match=f"{channels + 1} channels.* takes {channels}"):
         net(wrong)
@@ -237,7 +269,7 @@ def test_eval_is_deterministic_and_moves_nothing(kind, name, args):
     state = {key: value.clone() for key, value in net.state_dict().items()}
     drawn = torch.get_rng_state()
     first, second = net(pictures(net)), net(pictures(net))
-    assert torch.equal(first, second)
+    assert torch.equal(joined(first), joined(second))
     assert torch.equal(torch.get_rng_state(), drawn)
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
 
@@ -246,17 +278,22 @@ def test_eval_is_deterministic_and_moves_nothing(kind, name, args):
 def test_features_come_from_the_same_forward(name):
     net = build("discriminator", name, norm="batch").train()
     x = pictures(net)
-    logits, features = net(x, features=True)
-    assert net.blocks[1].norm.num_batches_tracked == 1
-    assert torch.equal(logits, net(x))
-    assert len(features) >= 2
-    for feature, gradient in zip(features, torch.autograd.grad(logits.sum(), features)):
-        assert feature.shape[0] == 2 and feature.dim() == 4
-        assert gradient.abs().sum() > 0
-    recomputed = [x]
-    for layer in net.blocks:
-        recomputed.append(layer(recomputed[-1]))
-    assert all(torch.equal(a, b) for a, b in zip(features, recomputed[1:])), "a map was written to afterwards"
+    logits, maps = net(x, features=True)
+    scales = list(getattr(net, "scales", [net]))
+    assert all(scale.blocks[1].norm.num_batches_tracked == 1 for scale in scales)
+    assert torch.equal(joined(logits), joined(net(x)))
+    maps = maps if hasattr(net, "scales") else [maps]
+    assert len(maps) == len(scales) == len(parts(logits))
+    for scale, judged, features in zip(scales, parts(logits), maps):
+        assert len(features) >= 2
+        for feature, gradient in zip(features, torch.autograd.grad(judged.sum(), features)):
+            assert feature.shape[0] == 2 and feature.dim() == 4
+            assert gradient.abs().sum() > 0
+        recomputed = [x]
+        for layer in scale.blocks:
+            recomputed.append(layer(recomputed[-1]))
+        assert all(torch.equal(a, b) for a, b in zip(features, recomputed[1:])), "a map was written to afterwards"
+        x = nn.functional.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
 
 
 @pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
@@ -267,14 +304,15 @@ def test_built_on_meta_it_takes_weights_by_assignment(kind, name, args):
     assert all(tensor.is_meta for tensor in (*empty.parameters(), *empty.buffers()))
     empty.load_state_dict(net.state_dict(), assign=True)
     assert not any(tensor.is_meta for tensor in (*empty.parameters(), *empty.buffers()))
-    assert torch.equal(empty(pictures(net)), net(pictures(net)))
+    assert torch.equal(joined(empty(pictures(net))), joined(net(pictures(net))))
 
 
 @pytest.mark.parametrize("init", ["normal_0.02", "xavier_1", "kaiming", "orthogonal_1", "default"])
 def test_every_init_builds_on_meta(init):
     for kind, name in NETS:
+        spectral = {"spectral_norm": True} if "spectral_norm" in parameters_of(kind, name) else {}
         with torch.device("meta"):
-            build(kind, name, init=init, spectral_norm=True)
+            build(kind, name, init=init, **spectral)
 
 
 @pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
@@ -282,7 +320,7 @@ def test_a_deep_copy_is_equal_and_apart(kind, name, args):
     net = build(kind, name, **args)
     net(pictures(net))  # so that there is something in the buffers
     twin = copy.deepcopy(net)
-    assert torch.equal(net.eval()(pictures(net)), twin.eval()(pictures(net)))
+    assert torch.equal(joined(net.eval()(pictures(net))), joined(twin.eval()(pictures(net))))
     state = {key: value.clone() for key, value in net.state_dict().items()}
     with torch.no_grad():
         for parameter in twin.parameters():
@@ -291,7 +329,7 @@ def test_a_deep_copy_is_equal_and_apart(kind, name, args):
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize(("kind", "name"), NETS)
+@pytest.mark.parametrize(("kind", "name"), [net for net in NETS if "spectral_norm" in parameters_of(*net)])
 def test_spectral_norm_makes_the_largest_singular_value_one(kind, name):
     for upsample in choices_of(kind, name).get("upsample", [None]):
         net = build(kind, name, spectral_norm=True, **({"upsample": upsample} if upsample else {})).train()
@@ -312,7 +350,7 @@ def test_spectral_norm_makes_the_largest_singular_value_one(kind, name):
 def test_two_forwards_before_one_backward(kind, name, args):
     """Real and fake pictures through one D: power iterations and running statistics move in between."""
     net = build(kind, name, **args).train()
-    (net(pictures(net)).mean() + net(-pictures(net)).mean()).backward()
+    (joined(net(pictures(net))).mean() + joined(net(-pictures(net))).mean()).backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
