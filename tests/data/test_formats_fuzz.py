@@ -108,7 +108,7 @@ def test_every_format_is_among_them():
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_no_damage_brings_a_reader_down(kind, tmp_path):
-    fuzzed(kind, 25, 50, tmp_path / "x")
+    fuzzed(kind, 15, 30, tmp_path / "x")
 
 
 @pytest.mark.slow

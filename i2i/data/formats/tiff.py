@@ -75,8 +75,10 @@ def _usable(page) -> None:
         )
     if page.is_tiled:
         sides = (page.tilewidth, page.tilelength)
-        if not all(isinstance(side, int) and side > 0 for side in sides) or sides[0] * sides[1] > MAX_PIXELS:
+        if not all(isinstance(side, int) and side > 0 for side in sides):
             raise ValueError
+        if sides[0] * sides[1] * max(4, page.samplesperpixel) > 4 * MAX_PIXELS:
+            raise ValueError  # one block of these takes more memory than a picture may, whatever the picture's sides
     if not isinstance(page.bitspersample, int) or page.dtype is None or page.dtype.kind == "c":
         raise Unusable(
             f"it has {page.bitspersample} bits a channel of sample format {page.sampleformat}, which is not read. "

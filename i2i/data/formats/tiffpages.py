@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import struct
+import threading
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -42,7 +43,7 @@ def opened(file: BinaryIO, page: int | None) -> Iterator[Page]:
 
     places = _directories(file)
     file.seek(0)
-    with _silent(tifffile):
+    with _SILENCE.of(tifffile.logger()):
         tif = tifffile.TiffFile(_Lent(file))
         first, *_ = places
         found = _at(tifffile, tif, first, places[first])
@@ -89,16 +90,27 @@ class _Lent:
         pass
 
 
-@contextlib.contextmanager
-def _silent(tifffile) -> Iterator[None]:
-    """tifffile logs what it finds odd; what matters of it is said in our words."""
-    log = tifffile.logger()
-    level = log.level
-    log.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
+class _Silence(logging.Filter):
+    """tifffile logs what it finds odd; what matters of it is said in our words. For threads that read here."""
+
+    def __init__(self):
+        super().__init__()
+        self.here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.here, "quiet", 0)
+
+    @contextlib.contextmanager
+    def of(self, log: logging.Logger) -> Iterator[None]:
+        log.addFilter(self)  # once, however often
+        self.here.quiet = getattr(self.here, "quiet", 0) + 1
+        try:
+            yield
+        finally:
+            self.here.quiet -= 1
+
+
+_SILENCE = _Silence()
 
 
 def _directories(file: BinaryIO) -> dict[int, set[int]]:
