@@ -90,7 +90,8 @@ def train(
     run: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe name> if not given.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew in <run>-2 instead of continuing.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the complete recipe and the networks, then stop.")
+        bool,
+        typer.Option("--dry-run", help="Show the recipe, the networks, and what the run will take; write nothing."),
     ] = False,
     device: DeviceOption = Device.auto,
 ):
@@ -99,7 +100,7 @@ def train(
     \b
     i2i train recipes/pix2pix_facades.yaml data.path=my/facades train.steps=2000
     i2i train mine.yaml --dry-run
-    torchrun --nproc_per_node 2 -m i2i train mine.yaml train.batch_size=8
+    torchrun --nproc_per_node 2 -m -- i2i train mine.yaml train.batch_size=8
     """
     from i2i.engine.train import Interrupted
     from i2i.engine.train import train as start
@@ -285,8 +286,8 @@ def data_pairs(
     folder: Annotated[Path, typer.Argument(help="Any folder of pictures.")],
     by: Annotated[Pairing, typer.Option(help="What the input is made by; the picture itself is the target.")],
     out: Annotated[Path | None, typer.Option(help="The folder to make; <folder>_<by> if not given.")] = None,
-    factor: Annotated[int, typer.Option(min=2, help="downscale: how many times smaller.")] = 4,
-    masks: Annotated[Path | None, typer.Option(help="mask: a folder of masks; drawn rectangles if not given.")] = None,
+    factor: Annotated[int, typer.Option(min=2, help="downscale alone: how many times smaller.")] = 4,
+    masks: Annotated[Path | None, typer.Option(help="mask alone: a folder of masks; drawn if not given.")] = None,
     val: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the pictures that goes to val.")] = 0.1,
 ):
     """Make a paired set from any pictures.

@@ -283,7 +283,8 @@ def bind(
     try:
         return model.model_validate(dict(given)).model_dump(), []
     except ValidationError as error:
-        return {}, [Fault((*where, *fault.where), fault.message) for fault in faults_of(error, dict(given), model, beside)]
+        faults = faults_of(error, dict(given), model, beside)
+        return {}, [Fault((*where, *fault.where), fault.message) for fault in faults]
 
 
 def _strict(annotation: Any) -> Any:
@@ -325,7 +326,7 @@ _BOUNDS = {
 def faults_of(
     error: ValidationError, data: Mapping, model: type[BaseModel], beside: Iterable[str] = ()
 ) -> list[Fault]:
-    """Pydantic's errors in our words; the branches of a union are one fault. `beside`: further keys of the top level."""
+    """Pydantic's errors in our words; the branches of a union are one fault. `beside`: more keys of the top level."""
     seen: dict[tuple, list[str]] = {}
     for entry in error.errors(include_url=False):
         where = _known_part(entry["loc"], data, entry["type"])

@@ -46,7 +46,9 @@ def test_its_help_has_examples_that_parse(words):
     command = COMMANDS[words]
     lines = [line.strip() for line in command.help.splitlines()]
     examples = [
-        line.split("-m i2i ", 1)[-1].removeprefix("i2i ") for line in lines if "i2i " in line[:60] and line[0].islower()
+        line.split("-m -- i2i ", 1)[-1].removeprefix("i2i ")
+        for line in lines
+        if "i2i " in line[:60] and line[0].islower()
     ]
     assert examples, f"the help of {' '.join(words)} shows no example"
     for example in examples:
