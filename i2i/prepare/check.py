@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from i2i.data.pictures import pixel_cap
-from i2i.prepare import layout, sides
-from i2i.prepare.crew import in_parallel
-from i2i.prepare.findings import of_files
-from i2i.prepare.gathered import Gathered
-from i2i.prepare.partners import of_pairs
-from i2i.prepare.reading import Chunk, Reader
-from i2i.prepare.report import Report, facts
-from i2i.prepare.strays import strays
-from i2i.prepare.twice import there_twice
+from i2i.prepare import layout
+from i2i.prepare.checking import sides
+from i2i.prepare.checking.crew import in_parallel
+from i2i.prepare.checking.findings import of_files
+from i2i.prepare.checking.gathered import Gathered
+from i2i.prepare.checking.partners import of_pairs
+from i2i.prepare.checking.reading import Chunk, Reader
+from i2i.prepare.checking.report import Report, facts
+from i2i.prepare.checking.strays import strays
+from i2i.prepare.checking.twice import there_twice
 
 FEW = 32  # so many rows are read here before a process would have started
 

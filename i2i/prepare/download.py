@@ -12,8 +12,8 @@ from i2i.config import shipped
 from i2i.errors import UserError
 from i2i.prepare import cards
 from i2i.prepare.cards import Card, human
-from i2i.prepare.fetch import Part, Progress, Refused, Wanted, digest, fetch, need_room
-from i2i.prepare.unpack import BadArchive, Limits, unpack
+from i2i.prepare.downloading.fetch import Part, Progress, Refused, Wanted, digest, fetch, need_room
+from i2i.prepare.downloading.unpack import BadArchive, Limits, unpack
 from i2i.yamlfile import YamlError, read_yaml
 
 NOTE = ".i2i-download.json"  # in a finished folder: where it came from, and what it held

@@ -10,10 +10,10 @@ import numpy as np
 
 from i2i import __version__, atomic, build, config
 from i2i.config import Recipe
-from i2i.prepare.choices import choose
-from i2i.prepare.fingerprint import Fingerprint, Side, look
-from i2i.prepare.machine import Machine, machine
-from i2i.prepare.recipetext import written
+from i2i.prepare.planning.choices import choose
+from i2i.prepare.planning.fingerprint import Fingerprint, Side, look
+from i2i.prepare.planning.machine import Machine, machine
+from i2i.prepare.planning.recipetext import written
 from i2i.prepare.shelf import place_for
 
 

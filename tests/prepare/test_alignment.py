@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from scenes import labels, paired, scene
 
-from i2i.prepare import alignment
-from i2i.prepare.alignment import Shift, shared_shift, shift, surface
 from i2i.prepare.check import check
-from i2i.prepare.reading import evened
+from i2i.prepare.checking import alignment
+from i2i.prepare.checking.alignment import Shift, shared_shift, shift, surface
+from i2i.prepare.checking.reading import evened
 
 
 def moved(pair, dx, dy, margin=24):

@@ -104,7 +104,7 @@ def test_figures_are_those_that_were_published():
 
 
 def test_the_checksums_of_mnist_are_those_of_the_real_files(real_data):
-    from i2i.prepare.fetch import digest
+    from i2i.prepare.downloading.fetch import digest
 
     folder = real_data("mnist")
     for file in cards.card("mnist").files:

@@ -15,7 +15,7 @@ from scenes import paired, save, scene
 
 from i2i.errors import UserError
 from i2i.prepare.check import check
-from i2i.prepare.crew import in_parallel
+from i2i.prepare.checking.crew import in_parallel
 
 
 def double(job):
@@ -98,7 +98,7 @@ def test_workers_that_share_nothing_give_the_same_report(tmp_path, monkeypatch):
 
 SCRIPT = """
 import sys, time
-from i2i.prepare.crew import in_parallel
+from i2i.prepare.checking.crew import in_parallel
 def slow(job):
     time.sleep(0.01 if job[0] < 3 else 600)  # as on a disk that does not answer
     return job

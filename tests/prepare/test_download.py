@@ -19,9 +19,10 @@ from serving import Served, noise, serving, tar, zipped
 
 from i2i import atomic
 from i2i.errors import UserError
-from i2i.prepare import cards, fetch
+from i2i.prepare import cards
 from i2i.prepare import download as room
 from i2i.prepare.download import download
+from i2i.prepare.downloading import fetch
 
 ROOT = Path(__file__).parent.parent.parent
 PICTURES = {f"trainA/{n}.png": noise(3000 + n, n) for n in range(4)} | {f"trainB/{n}.jpg": noise(999, 9 + n) for n in range(3)}  # fmt: skip
@@ -671,7 +672,8 @@ def test_hostile_archives_leave_nothing_at_all(shelf, monkeypatch):
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from i2i.prepare import cards, download, unpack
+from i2i.prepare import cards, download
+from i2i.prepare.downloading import unpack
 shelf, folder, die = sys.argv[1:]
 cards.shipped = lambda kind: Path(shelf)
 if die == "unpacking":

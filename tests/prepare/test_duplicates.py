@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scenes import scene
 
-from i2i.prepare import duplicates
-from i2i.prepare.duplicates import NEAR_BITS, alike, candidates, content, look, same, small
-from i2i.prepare.reading import grey
+from i2i.prepare.checking import duplicates
+from i2i.prepare.checking.duplicates import NEAR_BITS, alike, candidates, content, look, same, small
+from i2i.prepare.checking.reading import grey
 
 RNG = np.random.default_rng(0)
 

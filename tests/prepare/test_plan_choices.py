@@ -9,12 +9,12 @@ from torch import nn
 
 from i2i import build, config
 from i2i.errors import UserError
-from i2i.prepare import choices
-from i2i.prepare.choices import choose, size
-from i2i.prepare.fingerprint import Fingerprint, Side
 from i2i.prepare.layout import Layout
-from i2i.prepare.machine import GB, Machine, kept, machine, needed
-from i2i.prepare.recipetext import flow, written
+from i2i.prepare.planning import choices
+from i2i.prepare.planning.choices import choose, size
+from i2i.prepare.planning.fingerprint import Fingerprint, Side
+from i2i.prepare.planning.machine import GB, Machine, kept, machine, needed
+from i2i.prepare.planning.recipetext import flow, written
 from i2i.yamlfile import read_yaml_value
 
 CPU = Machine("cpu", int(16 * GB), 4)

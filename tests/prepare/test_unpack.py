@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from serving import add, noise, tar, zipped
 
-from i2i.prepare import unpack as room
-from i2i.prepare.unpack import BadArchive, Limits, kind_of, unpack
+from i2i.prepare.downloading import unpack as room
+from i2i.prepare.downloading.unpack import BadArchive, Limits, kind_of, unpack
 
 FILES = {"toy/trainA/1.png": noise(700, 1), "toy/trainA/2.png": noise(20, 2), "toy/trainB/ü 1.png": noise(513, 3)}
 LIMITS = Limits(total=200_000, count=50)

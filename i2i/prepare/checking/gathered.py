@@ -5,10 +5,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from i2i.prepare import alignment, levels
+from i2i.prepare import levels
+from i2i.prepare.checking import alignment
+from i2i.prepare.checking.reading import FAULTS, TABLE, Chunk
+from i2i.prepare.checking.sides import Sides
 from i2i.prepare.levels import Levels
-from i2i.prepare.reading import FAULTS, TABLE, Chunk
-from i2i.prepare.sides import Sides
 
 KEPT_WHYS = 2000  # of each kind of fault; a table of a million broken files would hold as many sentences
 

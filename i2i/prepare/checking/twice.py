@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from i2i.data.pictures import BrokenPicture, read
-from i2i.prepare import duplicates
-from i2i.prepare.findings import LISTED, Finding, Seen, counted
-from i2i.prepare.gathered import Gathered
-from i2i.prepare.reading import grey
+from i2i.prepare.checking import duplicates
+from i2i.prepare.checking.findings import LISTED, Finding, Seen, counted
+from i2i.prepare.checking.gathered import Gathered
+from i2i.prepare.checking.reading import grey
 
 MOST_COMPARED = 2000  # candidates for near duplicates that are read again
 

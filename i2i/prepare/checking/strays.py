@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from i2i.data.pictures import SUFFIXES, is_picture
-from i2i.prepare.findings import LISTED, Finding, Seen, counted
+from i2i.prepare.checking.findings import LISTED, Finding, Seen, counted
 from i2i.prepare.layout import Layout
 
 _PICTURES = (

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from i2i.prepare.findings import Finding
-from i2i.prepare.gathered import Gathered
+from i2i.prepare.checking.findings import Finding
+from i2i.prepare.checking.gathered import Gathered
+from i2i.prepare.checking.reading import FORMATS
 from i2i.prepare.layout import KINDS, Layout
 from i2i.prepare.levels import suggested_range
-from i2i.prepare.reading import FORMATS
 
 COLUMNS, SHOWN = 100, 3
 

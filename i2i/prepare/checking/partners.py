@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from i2i.prepare import alignment
-from i2i.prepare.findings import LISTED, Finding, Seen, finding, size
-from i2i.prepare.gathered import Gathered
+from i2i.prepare.checking import alignment
+from i2i.prepare.checking.findings import LISTED, Finding, Seen, finding, size
+from i2i.prepare.checking.gathered import Gathered
 
 
 def of_pairs(gathered: Gathered) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from i2i import __version__, atomic
 from i2i.data import contents
 from i2i.errors import UserError
 from i2i.prepare.cards import human
-from i2i.prepare.unpack import kind_of
+from i2i.prepare.downloading.unpack import kind_of
 
 try:
     import fcntl

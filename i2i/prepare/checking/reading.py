@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from i2i.data.pictures import BrokenPicture, Header, probe, read
-from i2i.prepare import alignment, duplicates
+from i2i.prepare.checking import alignment, duplicates
+from i2i.prepare.checking.sides import Sides
 from i2i.prepare.levels import SAMPLED_FILES, constant, says_nonfinite, some_values
-from i2i.prepare.sides import Sides
 
 # Why a file cannot be used; the place in this list is what a table holds. The first is none.
 FAULTS = (

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from i2i.data.pictures import CHANGES
-from i2i.prepare.gathered import Gathered
+from i2i.prepare.checking.gathered import Gathered
+from i2i.prepare.checking.reading import FAULTS, FORMATS
 from i2i.prepare.levels import suggested_range, uses_few
-from i2i.prepare.reading import FAULTS, FORMATS
 
 LISTED = 1000  # files of a finding that are kept
 

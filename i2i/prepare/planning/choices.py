@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from i2i.config import Source
-from i2i.prepare.fingerprint import Fingerprint, Side
-from i2i.prepare.machine import GB, Machine, needed
+from i2i.prepare.planning.fingerprint import Fingerprint, Side
+from i2i.prepare.planning.machine import GB, Machine, needed
 
 FEW = 200  # training pictures; the sets on which DiffAugment was shown to matter most have 100 to 400
 CROPS = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8)  # 2^k and 3 * 2^(k-1): a U-Net halves them k or k - 1 times
