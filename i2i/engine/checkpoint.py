@@ -1,19 +1,23 @@
 """A checkpoint is one file of named tensors and strict JSON: everything that a continued run needs, and a digest.
 
 Names: nets.<network>.<tensor>, ema.<network>.<tensor>, optimizers.<group>.<network>.<parameter>.<field>, and what the
-method keeps itself (pool.a.pictures). Nothing is pickled; a torn or altered file is recognised and passed over.
+method keeps itself (pool.a.pictures; of several processes rank1.pool.a.pictures and so on, too). Nothing is pickled; a
+torn or altered file is recognised and passed over.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from i2i.errors import UserError
-from i2i.infer.weights import check_tensors, read_tensors, write_tensors
+from i2i.infer.weights import check_tensors, read_meta, read_tensors, write_tensors
 
 FOLDER = "checkpoints"
+WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes -> integers of that width
 
 
 def path_of(run: Path, step: int) -> Path:
@@ -27,14 +31,16 @@ def checkpoints(run: Path) -> list[Path]:
     )
 
 
-def save(run: Path, method, ema, meta: dict, keep: int) -> Path:
+def save(run: Path, method, ema, meta: dict, keep: int, others: Mapping[str, Tensor] = MappingProxyType({})) -> Path:
     """Writes the checkpoint of `meta["step"]` whole or not at all, then removes all but the last `keep` up to it.
+
+    `others` is what the method keeps in the other processes of several, named "rank<r>.<name>".
 
     A later one can only be a damaged one that was passed over: it must not count, or it would push out whole ones.
     """
     (run / FOLDER).mkdir(exist_ok=True)
     path = path_of(run, meta["step"])
-    write_tensors(path, gather(method, ema), {"kind": "checkpoint", **meta})
+    write_tensors(path, gather(method, ema) | dict(others), {"kind": "checkpoint", **meta})
     up_to_this = [old for old in checkpoints(run) if int(old.stem) <= meta["step"]]
     for old in up_to_this[keep:]:
         old.unlink(missing_ok=True)
@@ -64,8 +70,22 @@ def newest(run: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], di
     return None
 
 
+def newest_meta(run: Path) -> dict | None:
+    """The metadata of the newest checkpoint whose header can be read, in a moment; None when there is none."""
+    for path in checkpoints(run):
+        with contextlib.suppress(UserError):
+            return read_meta(path)
+    return None
+
+
 def gather(method, ema) -> dict[str, Tensor]:
-    """Every tensor of a training state by name, on the CPU."""
+    """Every tensor of this process's training state by name, on the CPU."""
+    tensors = shared(method, ema) | method.state()
+    return {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
+
+
+def shared(method, ema) -> dict[str, Tensor]:
+    """The part of the training state that is the same in every process: networks, averages, optimizers."""
     tensors = {
         f"nets.{name}.{key}": value for name, net in method.nets.items() for key, value in net.state_dict().items()
     }
@@ -78,12 +98,24 @@ def gather(method, ema) -> dict[str, Tensor]:
             for field, value in optimizer.state.get(parameter, {}).items():
                 if value is not None:
                     tensors[f"optimizers.{group}.{name}.{field}"] = torch.as_tensor(value)
-    tensors |= method.state()
-    return {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
+    return tensors
 
 
-def restore(tensors: Mapping[str, Tensor], method, ema, device: torch.device) -> None:
-    """The reverse of `gather`, into a method of the same recipe; UserError when the names or shapes are not its own."""
+def sums(method, ema) -> dict[str, int]:
+    """{name: the sum of its bits, as whole numbers} of what must be the same in every process."""
+    found = {}
+    for name, value in shared(method, ema).items():
+        bits = value.detach().contiguous().view(torch.uint8 if value.dtype == torch.bool else WHOLE[value.itemsize])
+        found[name] = int(bits.sum(dtype=torch.int64))
+    return found
+
+
+def restore(tensors: Mapping[str, Tensor], method, ema, device: torch.device, rank: int = 0) -> None:
+    """The reverse of `gather`, for process `rank`, into a method of the same recipe.
+
+    Raises:
+        UserError: the names or shapes are not its own.
+    """
     nets = {f"nets.{name}": net for name, net in method.nets.items()}
     if ema is not None:
         nets |= {f"ema.{name}": net for name, net in ema.nets.items()}
@@ -97,10 +129,11 @@ def restore(tensors: Mapping[str, Tensor], method, ema, device: torch.device) ->
         net.load_state_dict({key: tensors[f"{prefix}.{key}"] for key in net.state_dict()})
     for group, optimizer in method.optimizers.items():
         _restore_optimizer(tensors, f"optimizers.{group}.", _parameters(method, group), optimizer)
+    mine = f"rank{rank}."
     own = {
-        name: value.to(device)
+        name.removeprefix(mine): value.to(device)
         for name, value in tensors.items()
-        if not name.startswith(("nets.", "ema.", "optimizers."))
+        if (name.startswith(mine) if rank else not name.startswith(("nets.", "ema.", "optimizers.", "rank")))
     }
     method.load_state(own)
 

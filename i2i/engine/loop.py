@@ -11,6 +11,11 @@ from i2i.engine.schedule import Schedule
 from i2i.seeds import derive
 
 
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """What dropout, augmentation and pool of a step draw from: each process of several by itself, 0 as one alone."""
+    return derive(seed, "step", step, *(("rank", rank) if rank else ()))
+
+
 @dataclass
 class Events:
     """What the loop calls, and how often. `log` gets (step, scalars, images per second)."""
@@ -39,13 +44,17 @@ def run_loop(
     """Trains from step `start` to `schedule.steps`, or until `events.stopping()`; returns the last step done.
 
         for step in start ... steps:
-            set the rate and the random seed            both functions of the step alone
+            set the rate and the random seed            both functions of the step (and process) alone
             scalars = method.step(k batches)            the whole algorithm
             every log_every:     read scalars, log      the only place that waits for the device
             every sample_every:  draw samples
             every save_every, at the end, at a signal:  check that all is finite, save
 
-    A save comes after the samples and weights of its step: it is what makes them count.
+    A save comes after the samples and weights of its step: it is what makes them count. Of several processes all do
+    the same steps and call the same events; the scalars they log are averages.
+
+    Args:
+        batch_size: pictures of a batch, of all processes together.
     """
     step, images, since, stop = start, 0, time.perf_counter(), False
     steps, k = schedule.steps, method.batches_per_step
@@ -54,9 +63,10 @@ def run_loop(
         for group, optimizer in method.optimizers.items():
             for place, base in zip(optimizer.param_groups, rates[group], strict=True):
                 place["lr"] = base * factor
-        torch.manual_seed(derive(seed, "step", step))
+        torch.manual_seed(step_seed(seed, step, runtime.processes.rank))
         runtime.step = step + 1
         scalars = method.step(map(runtime.to_device, islice(batches, k)))
+        runtime.settle(method)
         step += 1
         images += k * batch_size
         events.tick(step)
@@ -64,7 +74,7 @@ def run_loop(
         stop = events.stopping()  # asked once a step: a signal between two questions would be lost
         end = step == steps
         if step % events.log_every == 0 or end or stop:
-            values = {name: float(value) for name, value in scalars.items()}
+            values = runtime.processes.mean({name: float(value) for name, value in scalars.items()})
             runtime.check_finite(method)
             now = time.perf_counter()
             events.log(step, values, images / (now - since))

@@ -43,9 +43,11 @@ def _progress(title: str) -> Progress:
 
 
 @contextmanager
-def bar(title: str, total: int | None = None, done: int = 0) -> Iterator[Callable[[int, int], None]]:
-    """Yields `advance(done, total)`; draws nothing where stderr is no terminal."""
-    if not sys.stderr.isatty():
+def bar(
+    title: str, total: int | None = None, done: int = 0, *, hidden: bool = False
+) -> Iterator[Callable[[int, int], None]]:
+    """Yields `advance(done, total)`; draws nothing where stderr is no terminal, or `hidden`."""
+    if hidden or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     with _progress(title) as progress:

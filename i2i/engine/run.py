@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from i2i import atomic
@@ -31,16 +31,18 @@ class RunFolder:
     Args:
         path: the folder; made if missing.
         recipe: as resolved; an older recipe found there must be the same, but for `FREE` and a larger train.steps.
+        accept: called before anything is changed in a folder that has such a recipe; may refuse it by a UserError.
 
     Raises:
         UserError: another recipe's folder, somebody else's files, or a second process at work in it.
     """
 
-    def __init__(self, path: Path, recipe: Recipe):
+    def __init__(self, path: Path, recipe: Recipe, accept: Callable[[], None] = lambda: None):
         self.path = path
         before = read_recipe(path)
         if before is not None:
             _refuse_other(path, before, recipe)
+            accept()
         elif path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir()):
             raise UserError(
                 f"{path} holds files but no recipe.yaml: it is not a run folder. Choose another place with --run DIR."

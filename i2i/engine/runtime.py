@@ -2,17 +2,23 @@
 
 import types
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from torch import Tensor, nn
 
+from i2i.engine.averaging import average, settle
+from i2i.engine.processes import Processes
+from i2i.engine.recompute import recompute
+from i2i.engine.watch import Everywhere
 from i2i.errors import UserError
 from i2i.optimizers import guarded_step
 
 
-class NotFinite(UserError):
+class NotFinite(Everywhere):
     """A loss or a gradient became infinite or NaN; no weight was touched by it."""
 
 
@@ -41,14 +47,18 @@ class Runtime:
         precision: fp32, or bf16: autocast inside each network's forward, fp32 weights, fp32 outputs.
         clip_grad: largest gradient norm of a group, or None.
         branch: whether `descend` may look at values on the host (free on a CPU, a wait elsewhere); None: by device.
+        recomputed: activation checkpointing, for every network (see `recompute`).
+        processes: those that train together (see `joined`); None: this one alone.
     """
 
     def __init__(
-        self, device: str = "auto", precision: str = "fp32", clip_grad: float | None = None, branch: bool | None = None
-    ):
-        self.accelerator = _accelerator(device)
+        self, device: str = "auto", precision: str = "fp32", clip_grad: float | None = None, branch: bool | None = None,
+        *, recomputed: bool = False, processes: Processes | None = None,
+    ):  # fmt: skip
+        self.processes = processes or Processes()
+        self.accelerator = _accelerator(device, self.processes)
         self.device = self.accelerator.device
-        self.precision, self.clip_grad = precision, clip_grad
+        self.precision, self.clip_grad, self.recomputed = precision, clip_grad, recomputed
         self.branch = self.device.type == "cpu" if branch is None else branch
         self.ema = None
         self.step = 0  # set by the loop; named in a failure
@@ -64,12 +74,26 @@ class Runtime:
         return not self.branch
 
     def prepare(self, net: nn.Module) -> nn.Module:
-        """The network on the device; under bf16 its forward, wherever it is called from, runs in autocast."""
+        """The network on the device; under bf16 its forward, wherever it is called from, runs in autocast.
+
+        Of several processes on CUDA, BatchNorm normalises with the pictures of all; gloo has no such way.
+        """
+        if self.processes.several and self.device.type == "cuda":
+            net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
         net = net.to(self.device)
+        if self.recomputed:
+            recompute(net)
         if self.precision == "bf16":
             # bound to the network, so that a deepcopy's forward runs the copy and not the original
             net.forward = types.MethodType(_forward_in_bf16, net)
         return net
+
+    def tracker(self, name: str, project: str, folder: Path, **options):
+        """Accelerate's tracker of that name, started; what its library raises is raised."""
+        kind = LOGGER_TYPE_TO_CLASS[name]
+        tracker = kind(project, *([str(folder)] if kind.requires_logging_directory else []), **options)
+        tracker.start()
+        return tracker
 
     def to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A batch on the device; the copy does not wait."""
@@ -81,13 +105,23 @@ class Runtime:
         When the loss or the gradient norm is not finite, this update and every later one is left out: weights,
         optimizer state and EMA keep their bits, and the failure names step, group and scalar. Without `branch` nothing
         waits for the device.
+
+        Of several processes each has the gradient of its share of the batch. Their average is taken here, with that of
+        the loss, once for each update and before anything looks at either: so clipping and gate decide alike in all,
+        and all stay equal, bit for bit. DistributedDataParallel is not used: it wraps one network and averages while
+        that network goes backward, but here several networks are updated as one group while others are frozen, and a
+        network's gradient may come from several forwards or from a gradient of a gradient.
         """
         optimizer = method.optimizers[group]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        grads = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+        loss = loss.detach()
+        parameters = [p for g in optimizer.param_groups for p in g["params"]]
+        if self.processes.several:
+            loss = average(self.processes, parameters, loss)
+        grads = [p.grad for p in parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
-        bad = self._gate(method, group, loss.detach(), norm)
+        bad = self._gate(method, group, loss, norm)
         if bad is not None and self.branch:
             return
         if self.clip_grad is not None:
@@ -116,6 +150,12 @@ class Runtime:
         self._bad = torch.maximum(self._bad, now)
         return self._bad
 
+    def settle(self, method) -> None:
+        """After a step: what each of several processes has moved by itself becomes the same in all."""
+        if self.processes.several:
+            averages = self.ema.nets.values() if self.ema is not None else ()
+            settle(self.processes, [*method.nets.values(), *averages])
+
     def check_finite(self, method) -> None:
         """Reads the flag (a wait on a device); NotFinite when it is set."""
         if self._failure is None and not self.branch and float(self._bad):
@@ -130,7 +170,7 @@ def _failure(step: int, group: str, loss: float, norm: float) -> Failure:
     return Failure(step, group, "loss" if wrong else "gradient norm", loss if wrong else norm)
 
 
-def _accelerator(device: str) -> Accelerator:
+def _accelerator(device: str, processes: Processes) -> Accelerator:
     """Accelerate keeps its choice of device for the life of a process; here each runtime may choose anew."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device != "auto" and not available.get(device, False):
@@ -140,11 +180,12 @@ def _accelerator(device: str) -> Accelerator:
             f"--device {device}: {'this machine has none' if known else 'no such device'}. Usable here: auto, {usable}."
         )
     AcceleratorState._reset_state(reset_partial_state=True)
+    device = processes.device or device  # what all processes agreed on
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
-    if accelerator.num_processes > 1:
+    if accelerator.num_processes != processes.count:
         raise UserError(
-            f"{accelerator.num_processes} processes were launched; this version trains in one. "
-            "Start `i2i train` without a launcher."
+            f"{accelerator.num_processes} processes were launched, and this runtime is of {processes.count}. "
+            "Train with i2i.train, which joins them, or start without a launcher."
         )
     return accelerator
 

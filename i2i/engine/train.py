@@ -1,10 +1,10 @@
 """`i2i train`: a recipe becomes a run folder, or an unfinished run is continued."""
 
 import os
+import shlex
 import signal
-import threading
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,29 @@ import torch
 from i2i import __version__, build, config
 from i2i.config import Recipe
 from i2i.data.stream import Loader
-from i2i.engine import checkpoint, samples
+from i2i.engine import checkpoint, estimate, samples, together
+from i2i.engine.compiled import compile_nets
 from i2i.engine.ema import EMA
 from i2i.engine.loop import Events, run_loop
+from i2i.engine.processes import Processes, joined
 from i2i.engine.progress import bar, log_line
 from i2i.engine.run import RunFolder, next_free
 from i2i.engine.runtime import Runtime
 from i2i.engine.schedule import Schedule
+from i2i.engine.signals import signals
 from i2i.engine.summary import summary
-from i2i.errors import UserError
+from i2i.engine.watch import Everywhere
+from i2i.engine.watching import Watching
 from i2i.infer.models import RUNS
 
 PREVIEWS = 4
 
 
-class Interrupted(UserError):
+class Interrupted(Everywhere):
     """The run was asked to stop and has saved itself."""
 
     def __init__(self, path: Path, step: int, number: int):
-        self.signal = number
+        self.signal, self.status = number, 128 + number
         super().__init__(
             f"stopped at step {step:,} by {signal.Signals(number).name} and saved in {path}; "
             "the same command continues it."
@@ -51,12 +55,15 @@ def train(
 ) -> Path:
     """Trains a recipe; continues where the run folder says that it stopped.
 
+    Under torchrun or `accelerate launch` all processes train together. Only process 0 says and writes anything; where
+    this function fails, one of them raises what went wrong and the others SystemExit.
+
     Args:
         recipe: a file, or the name of a shipped recipe.
         overrides: "section.key=value", as on the command line.
         run: the run folder; runs/<recipe name> if None.
         fresh: starts anew in <run>-2 (-3, ...) where the folder exists.
-        dry_run: shows the complete recipe and the networks, and writes nothing.
+        dry_run: shows the complete recipe, the networks and what the run will take, and writes nothing.
         device: auto | cuda | mps | cpu.
         say: takes each line for the user.
 
@@ -67,32 +74,56 @@ def train(
         UserError: a faulty recipe, unusable data, a folder of another recipe, a loss that is not finite.
         Interrupted: SIGINT or SIGTERM came; the step was finished and saved.
     """
+    overrides = list(overrides)
+    with joined(device) as processes, ExitStack() as stack:
+        name, data, resolved = processes.alike(lambda: _read(recipe, overrides, processes))
+        path = Path(run) if run is not None else RUNS / name
+        path = Path(processes.from_first(str(next_free(path) if fresh and processes.leads else path)))
+        said = say if processes.leads else lambda line: None
+        if dry_run:
+            estimate.dry_run(resolved, data, lambda: _runtime(device, resolved, processes), path, said)
+            return path
+
+        def again(count: int) -> str:
+            """The command that continues this run in so many processes."""
+            words = ["i2i", "train", str(recipe), *overrides, *(("--run", str(run)) if run is not None else ())]
+            shown = shlex.join([*words, *(("--device", device) if device != "auto" else ())])
+            return shown if count == 1 else f"torchrun --nproc_per_node {count} -m -- {shown}"
+
+        def accept() -> None:
+            together.check_count(processes, path, resolved.train.steps, again)
+
+        folder = processes.alike(lambda: RunFolder(path, resolved, accept) if processes.leads else None)
+        if folder is not None:
+            stack.callback(folder.close)
+        runtime = _runtime(device, resolved, processes)
+        return Run(resolved, name, data, path, folder, runtime, said).to_the_end(stack)
+
+
+def _runtime(device: str, recipe: Recipe, processes: Processes) -> Runtime:
+    settings = recipe.train
+    recomputed = settings.activation_checkpointing
+    return Runtime(device, settings.precision, settings.clip_grad, recomputed=recomputed, processes=processes)
+
+
+def _read(recipe: str | Path, overrides: list[str], processes: Processes) -> tuple[str, Any, Recipe]:
+    """(name, data, resolved recipe); every process reads its own, at the same time, and finds the same."""
     source = config.read(recipe, overrides)
     checked = build.check(source)
+    processes.share_of(checked.train.batch_size)
     data = build.dataset(checked)
-    resolved = build.resolved(checked, data)
-    path = Path(run) if run is not None else RUNS / source.name
-    path = next_free(path) if fresh else path
-    if dry_run:
-        runtime = Runtime(device, resolved.train.precision, resolved.train.clip_grad)
-        say(resolved.dump())
-        say(summary(build.method(resolved, runtime), resolved.data.crop_size, resolved.train.batch_size))
-        return path
-    with ExitStack() as stack:
-        folder = RunFolder(path, resolved)
-        stack.callback(folder.close)
-        runtime = Runtime(device, resolved.train.precision, resolved.train.clip_grad)
-        return Run(resolved, source.name, data, folder, runtime, say).to_the_end(stack)
+    return source.name, data, build.resolved(checked, data)
 
 
 @dataclass
 class Run:
-    """One process's work on one run folder."""
+    """One process's work on one run folder, which process 0 alone holds."""
 
     recipe: Recipe
     name: str
     data: Any
-    folder: RunFolder
+    path: Path
+    folder: RunFolder | None
     runtime: Runtime
     say: Callable[[str], None]
     step: int = 0
@@ -101,27 +132,33 @@ class Run:
 
     def __post_init__(self):
         settings = self.recipe.train
+        self.processes = self.runtime.processes
+        together.begin(self.processes, self.recipe, self.data)
         self.method = build.method(self.recipe, self.runtime)
+        self.processes.copy_first_([t for net in self.method.nets.values() for t in net.state_dict().values()])
         shown = {net: self.method.nets[net] for net in self.method.exports.values()}
         self.runtime.ema = EMA(shown, settings.ema) if settings.ema else None
         self.schedule = Schedule(settings.steps, settings.decay_from, settings.warmup)
         self.rates = {
             group: [g["lr"] for g in optimizer.param_groups] for group, optimizer in self.method.optimizers.items()
         }
-        self.pictures = None
+        self.pictures, self.compiled = None, None
+        self.received: list[int] = []  # signals
 
     @property
-    def path(self) -> Path:
-        return self.folder.path
+    def leads(self) -> bool:
+        return self.folder is not None
 
     def to_the_end(self, stack: ExitStack) -> Path:
         settings = self.recipe.train
-        found = checkpoint.newest(self.path, self.say)
+        found = self.processes.alike(lambda: checkpoint.newest(self.path, self.say) if self.leads else None)
+        found = self.processes.spread(found)
         if found is not None:
             self.take_up(*found)
-        self.folder.trim_stats(self.step)
+        if self.leads:
+            self.folder.trim_stats(self.step)
         if self.step >= settings.steps:
-            if not samples.weights_are_of(self.path, self.method, self.step):
+            if self.leads and not samples.weights_are_of(self.path, self.method, self.step):
                 self.export()
             self.say(
                 f"{self.path} is finished: {self.step:,} of {settings.steps:,} steps. "
@@ -129,24 +166,30 @@ class Run:
             )
             return self.path
         self.announce(continued=found is not None)
-        loader = Loader(
+        self.loader = Loader(
             self.data, batch_size=settings.batch_size, seed=settings.seed,
+            part=(self.processes.rank, self.processes.count),
             start_batch=self.step * self.method.batches_per_step,
             workers=self.workers(), pin_memory=self.runtime.device.type == "cuda", say=self.say,
         )  # fmt: skip
-        stack.callback(loader.close)
-        if self.step == 0:
+        stack.callback(self.loader.close)
+        self.compile()
+        self.watching = Watching(
+            self.recipe, self.method, self.data, self.runtime, self.path, self.step, self.leads, self.say
+        )
+        stack.callback(self.watching.close)
+        if self.step == 0 and self.leads:
             self.first_samples()
-        received = stack.enter_context(signals())
-        tick = stack.enter_context(bar("training", settings.steps, self.step))
+        self.received = stack.enter_context(signals(self.processes.several))
+        tick = stack.enter_context(bar("training", settings.steps, self.step, hidden=not self.leads))
         events = Events(
             log=self.log, sample=self.sample, save=self.save, tick=lambda step: tick(step, settings.steps),
-            stopping=lambda: bool(received), log_every=settings.log_every, sample_every=settings.sample_every,
-            save_every=settings.save_every,
+            stopping=lambda: together.stopping(self.processes, self.loader, self.received),
+            log_every=settings.log_every, sample_every=settings.sample_every, save_every=settings.save_every,
         )  # fmt: skip
         last = run_loop(
             self.method,
-            loader,
+            self.watching.timed(self.loader),
             self.runtime,
             self.schedule,
             self.rates,
@@ -156,7 +199,7 @@ class Run:
             events,
         )
         if last < settings.steps:
-            raise Interrupted(self.path, last, received[0])
+            raise Interrupted(self.path, last, self.received[0])
         self.say(
             f"finished: {self.path} ({', '.join(f'{name}.safetensors' for name in self.method.exports)}). "
             "Next: i2i translate FOLDER"
@@ -165,15 +208,18 @@ class Run:
 
     def workers(self) -> int:
         """More readers than cores only get into each other's way; their number changes no picture."""
-        wanted, cores = self.recipe.data.workers, os.cpu_count() or 1
-        if wanted > cores:
-            self.say(f"data.workers is {wanted} and this machine has {cores} cores: {cores} are used")
-        return min(wanted, cores)
+        wanted, cores, beside = self.recipe.data.workers, os.cpu_count() or 1, self.processes.place.local_count
+        most = max(1, cores // beside)
+        if wanted > most:
+            shared = f" for {beside} processes" if beside > 1 else ""
+            self.say(f"data.workers is {wanted} and this machine has {cores} cores{shared}: {most} are used")
+        return min(wanted, most)
 
     def take_up(self, tensors: dict, meta: dict) -> None:
         """Continues from a checkpoint: every bit of the training state, the schedule and the thread count."""
-        checkpoint.restore(tensors, self.method, self.runtime.ema, self.runtime.device)
-        self.step = meta["step"]
+        checkpoint.restore(tensors, self.method, self.runtime.ema, self.runtime.device, self.processes.rank)
+        self.step, self.compiled = meta["step"], meta.get("compiled")
+        self.tell_what_is_saved()
         self.schedule = Schedule.from_state(meta["schedule"]).stretched(self.step, self.recipe.train.steps)
         if meta["threads"] != torch.get_num_threads():
             torch.set_num_threads(meta["threads"])  # sums are split over threads: another count, other bits
@@ -182,6 +228,16 @@ class Run:
                 f"this run was on {meta['device']} and goes on on {self.runtime.device.type}: "
                 "it ends near, not bit for bit, where it would have."
             )
+
+    def compile(self) -> None:
+        """As the recipe says; a run that went without it, where it failed, goes on without it."""
+        if self.recipe.train.compile and self.compiled is False:
+            self.say("train.compile: this run has gone on uncompiled so far, and stays so")
+        elif self.recipe.train.compile:
+            before, share = self.compiled, self.processes.share_of(self.recipe.train.batch_size)
+            self.compiled = compile_nets(self.method, self.recipe.data.crop_size, share, self.say)
+            if before and not self.compiled:
+                self.say("this run was compiled before: it ends near, not bit for bit, where it would have.")
 
     def announce(self, continued: bool) -> None:
         settings = self.recipe.train
@@ -194,6 +250,7 @@ class Run:
                 f"{self.path}: {len(self.data):,} training items, {settings.steps:,} steps "
                 f"on {self.runtime.device.type}"
             )
+        together.announce(self.processes, self.method, settings.batch_size, self.say)
         if self.schedule.constant:
             self.say("the learning rate is constant: train.decay_from is null or not before train.steps")
         if self.schedule.anchor:
@@ -207,36 +264,57 @@ class Run:
     def first_samples(self) -> None:
         """The training pictures as the networks get them, and what the untrained generator makes."""
         items = [self.data.item(0, index)[0] for index in range(min(PREVIEWS, len(self.data)))]
-        shown = {key: [self.data.domains[key].to_pixels(item[key]) for item in items] for key in self.data.keys}
-        samples.grid(shown, self.path / "samples" / "000000_real.png")
+        domains = self.data.domains
+        shown = {
+            key: [samples.Seen(domains[key].to_pixels(item[key]), domains[key]) for item in items]
+            for key in self.data.keys
+        }
+        samples.sheet(shown, self.path / "samples" / "000000_real.png")
         self.sample(0)
 
     def log(self, step: int, scalars: dict[str, float], rate: float) -> None:
+        if not self.leads:
+            return
         images = step * self.method.batches_per_step * self.recipe.train.batch_size
         self.folder.log({"step": step, "images": images, **scalars, "images/s": round(rate, 3)})
         self.say(log_line(step, self.recipe.train.steps, scalars, rate))
+        self.watching.log(step, scalars, rate)
 
     def sample(self, step: int) -> None:
+        if not self.leads:
+            return
         if self.pictures is None:
             rows = self.data.previews(PREVIEWS)
             self.pictures = {key: [row[key] for row in rows] for key in self.data.keys}
-        samples.draw(
-            self.path / "samples" / f"{step:06d}.png", self.method, self.files(step), self.pictures, self.runtime.device
-        )
+        path = self.path / "samples" / f"{step:06d}.png"
+        files, domains = self.files(step), self.data.domains
+        drawn = samples.draw(path, self.method, files, self.pictures, domains, self.runtime.device)
+        self.watching.sample(step, path, drawn, self.pictures)
 
     def save(self, step: int) -> None:
         self.step = step
+        together.check_replicas(self.processes, self.method, self.runtime.ema, step)
+        others = self.processes.collect(self.method.state())
+        if self.leads:
+            self.write(others)
+        self.processes.wait()  # only then it counts, for everybody
+        self.tell_what_is_saved()
+
+    def write(self, others: dict) -> None:
+        """Weights and checkpoint of this step; `others` is what the other processes keep for themselves."""
         self.export()
         meta = {
             "version": __version__,
-            "step": step,
+            "step": self.step,
+            "processes": self.processes.count,
             "recipe": self.recipe.model_dump(),
             "schedule": self.schedule.state(),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "device": self.runtime.device.type,
+            "compiled": self.compiled,
         }
-        checkpoint.save(self.path, self.method, self.runtime.ema, meta, self.recipe.train.keep)
+        checkpoint.save(self.path, self.method, self.runtime.ema, meta, self.recipe.train.keep, others)
 
     def export(self) -> None:
         samples.write_weights(self.path, self.files(self.step))
@@ -247,25 +325,7 @@ class Run:
             self.method, self.runtime.ema, {name: {**meta, "step": step} for name, meta in metas.items()}
         )
 
-
-@contextmanager
-def signals():
-    """Yields a list that SIGINT and SIGTERM append their number to; a second one acts as it would have without us."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may set handlers
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def receive(number, frame):
-        received.append(number)
-        for known, handler in before.items():
-            signal.signal(known, handler)
-
-    for number in before:
-        signal.signal(number, receive)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def tell_what_is_saved(self) -> None:
+        self.processes.saved(
+            f"The run is saved in {self.path} up to step {self.step:,}; the same command continues it."
+        )

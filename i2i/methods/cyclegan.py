@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import l1_loss
 
 from i2i.methods import METHODS
-from i2i.methods.method import Method
+from i2i.methods.method import Duel, Method
 from i2i.methods.pool import ImagePool
 
 
@@ -28,6 +28,8 @@ class CycleGAN(Method):
     groups = {"G": ("G_ab", "G_ba"), "D": ("D_a", "D_b")}
     exports = {"generator_ab": "G_ab", "generator_ba": "G_ba"}
     maps = {"G_ab": ("a", "b"), "G_ba": ("b", "a")}
+    paired = False
+    duels = {"D_a": Duel("loss/D_a", "loss/G_ba"), "D_b": Duel("loss/D_b", "loss/G_ab")}
 
     def __init__(
         self, nets, optimizers, runtime, *,
@@ -95,6 +97,10 @@ class CycleGAN(Method):
             self.constraint.project(self.D_a)
             self.constraint.project(self.D_b)
         return losses
+
+    def critique(self, batch):
+        a, b = batch["a"], batch["b"]
+        return {"D_a": (self.D_a(a), self.D_a(self.G_ba(b))), "D_b": (self.D_b(b), self.D_b(self.G_ab(a)))}
 
     def preview(self, translate, pictures):
         ab, ba = translate["generator_ab"], translate["generator_ba"]

@@ -2,14 +2,21 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 Scalars = dict[str, Tensor]
 Batch = Mapping[str, Tensor]
+
+
+class Duel(NamedTuple):
+    """The scalars of a step in which a discriminator and the generator that it judges are seen against each other."""
+
+    critic: str  # `weight` times the objective's d_loss
+    generator: str  # the objective's g_loss
+    weight: float = 0.5
 
 
 class Method:
@@ -32,6 +39,8 @@ class Method:
     groups: ClassVar[dict[str, tuple[str, ...]]]  # group -> the networks that its optimizer updates
     exports: ClassVar[dict[str, str]]  # weights file -> the network it holds
     maps: ClassVar[dict[str, tuple[str, str]]]  # exported network -> (domain it reads, domain it writes)
+    paired: ClassVar[bool] = True  # whether the pictures of a sample belong together
+    duels: ClassVar[dict[str, Duel]] = {}  # discriminator -> how it stands
 
     def __init__(
         self,
@@ -70,10 +79,15 @@ class Method:
         """
         raise NotImplementedError
 
-    def preview(
-        self, translate: Mapping[str, Callable], pictures: Mapping[str, list[np.ndarray]]
-    ) -> dict[str, list[np.ndarray]]:
-        """Columns of a sample grid, {title: a picture per row}; `translate[export](pixels)` is what users will run."""
+    def critique(self, batch: Batch) -> dict[str, tuple[Any, Any]]:
+        """{discriminator: (its logits on a batch's real pictures, on G's)}, un-augmented: only for watching."""
+        return {}
+
+    def preview(self, translate: Mapping[str, Callable], pictures: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """Columns of a sample grid, {title: a picture per row}; `translate[export](picture)` is what users will run.
+
+        A picture is passed on as it comes: it knows its own domain, by which it is shown.
+        """
         raise NotImplementedError
 
     def state(self) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import l1_loss
 
 from i2i.methods import METHODS
-from i2i.methods.method import Method
+from i2i.methods.method import Duel, Method
 
 
 @METHODS.register("pix2pix")
@@ -23,6 +23,7 @@ class Pix2Pix(Method):
     groups = {"G": ("G",), "D": ("D",)}
     exports = {"generator": "G"}
     maps = {"G": ("input", "target")}
+    duels = {"D": Duel("loss/D", "loss/G_gan")}
 
     def __init__(self, nets, optimizers, runtime, *, lam_l1: float = 100.0, **shared):
         super().__init__(nets, optimizers, runtime, **shared)
@@ -52,6 +53,10 @@ class Pix2Pix(Method):
     def pair(self, x, y):
         """(B, Cx + Cy, H, W): what D sees; both pictures of a pair under the same drawn augmentation."""
         return torch.cat(self.augment(x, y), dim=1)
+
+    def critique(self, batch):
+        x, y = batch["input"], batch["target"]
+        return {"D": (self.D(torch.cat((x, y), dim=1)), self.D(torch.cat((x, self.G(x)), dim=1)))}
 
     def preview(self, translate, pictures):
         return {

@@ -4,19 +4,23 @@ import itertools
 
 import torch
 
-from i2i.engine.loop import Events, run_loop
+from i2i.engine.loop import Events, run_loop, step_seed
+from i2i.engine.processes import Processes
 from i2i.engine.schedule import Schedule
 from i2i.seeds import derive
 
 
 class Runtime:
-    step = 0
+    step, processes = 0, Processes()
 
     def __init__(self, calls):
         self.calls = calls
 
     def to_device(self, batch):
         return batch
+
+    def settle(self, method):
+        pass
 
     def check_finite(self, method):
         self.calls.append("check")
@@ -62,6 +66,12 @@ def test_every_step_gets_its_own_batches_rate_and_random_numbers():
     assert len(set(method.draws)) == 6
     torch.manual_seed(derive(7, "step", 4))
     assert method.draws[4] == float(torch.rand(()))
+
+
+def test_one_process_draws_as_ever_and_each_of_several_by_itself():
+    assert step_seed(7, 4, 0) == derive(7, "step", 4)
+    seeds = {step_seed(7, step, rank) for step in range(3) for rank in range(3)}
+    assert len(seeds) == 9
 
 
 def test_a_continued_loop_draws_and_decays_as_the_unbroken_one():

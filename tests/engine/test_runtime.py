@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from watching import NoHostReads
 
 from i2i.engine import checkpoint
 from i2i.engine.ema import EMA
+from i2i.engine.processes import Processes
 from i2i.engine.runtime import NotFinite, Runtime
+from i2i.engine.watch import Place
 from i2i.errors import UserError
 from i2i.methods import METHODS
 
@@ -203,6 +206,20 @@ def test_devices_in_words():
             Runtime("cuda")
 
 
+def test_on_cuda_several_processes_synchronise_batch_norm_and_its_copies_work(monkeypatch):
+    """No card is needed to see what is made; what it computes there is not tested here."""
+    runtime = Runtime("cpu")
+    monkeypatch.setattr(torch.nn.Module, "to", lambda net, device: net)
+    plain = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.BatchNorm2d(2))
+    names = list(plain.state_dict())
+    runtime.processes, runtime.device = Processes(Place(0, 2)), torch.device("cuda")
+    net = runtime.prepare(plain)
+    assert isinstance(net[1], torch.nn.SyncBatchNorm) and list(net.state_dict()) == names
+    average = EMA({"G": net}, 0.5).nets["G"]
+    assert average[1].running_mean is not net[1].running_mean
+    runtime.settle(SimpleNamespace(nets={"G": net}))  # nothing to average: no process is asked
+
+
 def test_several_processes_are_refused_in_words(monkeypatch):
     from i2i.engine import runtime
 
@@ -210,5 +227,5 @@ def test_several_processes_are_refused_in_words(monkeypatch):
         num_processes, device = 2, torch.device("cpu")
 
     monkeypatch.setattr(runtime, "Accelerator", lambda **kwargs: Many())
-    with pytest.raises(UserError, match="2 processes were launched; this version trains in one"):
+    with pytest.raises(UserError, match="2 processes were launched, and this runtime is of 1"):
         Runtime("cpu")

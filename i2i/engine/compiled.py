@@ -1,0 +1,77 @@
+"""torch.compile of the networks, tried out before training begins, so that a run never ends where a compiler does."""
+
+import itertools
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+GRAPHS = 32  # of one function at most, beyond which it runs uncompiled; under bf16 all networks share one
+
+
+def compile_nets(method, crop: int, batch_size: int, say: Callable[[str], None]) -> bool:
+    """Compiles each network of `method` in place, for pictures of `crop` px; whether all of them are compiled.
+
+    Each is run forward and backward as a step does, discriminators also frozen with a gradient for their input; what a
+    step asks beside that is compiled in the first one. Weights, buffers and the random state are as before. Where it
+    fails, as without a C++ compiler, one sentence says so and all networks stay as they were: what they compute is the
+    same but for rounding.
+    """
+    start, device = time.monotonic(), method.runtime.device
+    torch._dynamo.config.recompile_limit = GRAPHS
+    for name, net in method.nets.items():
+        net.compile(dynamic=False)  # sizes do not change in training; a guess that they might costs a compilation
+        pictures = torch.zeros(batch_size, net.in_channels, crop, crop, device=device)
+        try:
+            with _untouched(net):
+                _run(net, pictures, trained=True)
+                if name in method.duels:
+                    _run(net, pictures, trained=False)
+        except Exception as error:  # whatever a compiler raises
+            plain(method)
+            say(
+                f"train.compile: {name} could not be compiled ({_reason(error)}). All networks run as they are: the "
+                "results are the same but for rounding, and no faster. train.compile=false leaves the attempt out."
+            )
+            return False
+    say(f"train.compile: {', '.join(method.nets)} compiled in {time.monotonic() - start:.0f} s")
+    return True
+
+
+def plain(method) -> None:
+    """Takes compilation back."""
+    for net in method.nets.values():
+        net._compiled_call_impl = None
+
+
+def _run(net: nn.Module, pictures: Tensor, trained: bool) -> None:
+    net.requires_grad_(trained)
+    outputs = net(pictures.clone().requires_grad_(not trained))
+    scales = [outputs] if isinstance(outputs, Tensor) else outputs
+    sum(scale.float().mean() for scale in scales).backward()
+
+
+@contextmanager
+def _untouched(net: nn.Module) -> Iterator[None]:
+    """Afterwards weights have no gradient, buffers hold what they held, and the random state is what it was."""
+    before = [(buffer, buffer.clone()) for buffer in net.buffers()]
+    devices = {tensor.device for tensor in itertools.chain(net.parameters(), net.buffers()) if tensor.is_cuda}
+    try:
+        with torch.random.fork_rng(list(devices)):
+            yield
+    finally:
+        net.requires_grad_(True).zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)
+
+
+def _reason(error: Exception) -> str:
+    """The line of an error that says most: compilers put theirs behind pages of code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.rstrip().endswith("raised:")]
+    telling = next((line for line in lines if re.match(r"[\w.]+: \S", line)), None)
+    text = telling or (lines[0] if lines else type(error).__name__)
+    return text if len(text) <= 160 else text[:157] + "..."
