@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Heavy imports stay inside the commands."""
 
 import os
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -213,7 +214,7 @@ def recipes_copy(
     from i2i.prepare.shelf import copy
 
     file = copy(name, to)
-    print(f"{file} is yours. Next: i2i check {file}")
+    print(f"{file} is yours. Next: i2i check {shlex.quote(str(file))}")
 
 
 @recipes.command("plan")
@@ -231,7 +232,7 @@ def recipes_plan(
 
     with bar("looking") as advance:
         file = plan(path, out=out, device=device.value, say=_aside, progress=advance)
-    print(f"{file}: read it, then  i2i train {file}")
+    print(f"{file}: read it, then  i2i train {shlex.quote(str(file))}")
 
 
 @data.command("check")
@@ -301,7 +302,7 @@ def data_pairs(
 
     with bar("pairing") as advance:
         made = pairs(folder, by=by.value, out=out, factor=factor, masks=masks, val=val, say=_aside, progress=advance)
-    print(f"{made}: paired. Next: i2i recipes plan {made}")
+    print(f"{made}: paired. Next: i2i recipes plan {shlex.quote(str(made))}")
 
 
 @app.command()

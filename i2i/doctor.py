@@ -38,8 +38,11 @@ NEEDED = {
     "tensorboard": "tensorboard",
 }
 EXTRAS = {  # distribution -> (module, what it is for, how it is had)
-    "rasterio": ("rasterio", "nodata of GeoTIFF", 'pip install "i2i[geo]"'),
-    "torch-fidelity": ("torch_fidelity", "more metrics", 'pip install "i2i[metrics]"'),
+    "rasterio": (
+        "rasterio",
+        "the place of a TIFF that stands in a file beside it (.tfw, .aux.xml)",
+        'pip install "i2i[geo]"',
+    ),
 }
 LITTLE_DISK = 5e9  # bytes: a run at full size keeps a few checkpoints of half a gigabyte
 LITTLE_SHARED = 1e9  # bytes of /dev/shm, through which data workers hand over their batches

@@ -1,6 +1,7 @@
 """Every command: help with examples that are themselves right, completion for the shell, quick answers."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import typer
 from running import in_process
 
 from i2i import cli, config
+from i2i.data.synthetic import write_folder
 from i2i.registry import closest
 
 
@@ -81,6 +83,24 @@ def test_the_shell_completes_recipes_keys_and_data_sets():
     assert completed("i2i train cyclegan_horse2zebra train.lo") == ["train.log_every="]
     assert "facades" in completed("i2i data download fac")
     assert completed("i2i train nothing_of_this_name train.lo") == []
+
+
+def test_each_command_that_is_offered_works_with_blanks_in_names(tmp_path, monkeypatch):
+    """From a folder of pictures to a plan, by pasting nothing but what the command before said."""
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "my photos", 6, size=32, half="photo")
+    status, shown = in_process("recipes", "plan", "my photos", "--device", "cpu")
+    assert status == 1
+    status, shown = in_process(*offered(shown, r"i2i data pairs .* --by canny"))
+    assert status == 0, shown
+    status, shown = in_process(*offered(shown, r"(?<=Next: )i2i recipes plan .*"), "--out", "my plan.yaml")
+    assert status == 0, shown
+    assert offered(shown, r"i2i train .*") == ["train", "my plan.yaml"]
+    assert in_process("check", "my plan.yaml")[0] == 0
+
+
+def offered(shown: str, command: str) -> list[str]:
+    return shlex.split(re.search(command, shown)[0])[1:]
 
 
 def test_a_misspelt_command_names_the_right_one():

@@ -32,11 +32,22 @@ REGISTRIES = {
 }
 KINDS = {"method": METHODS, **NETS, "data": DATASETS}
 LARGEST = 4096  # of any whole number that shapes a network; more is a slip, and takes minutes to lay out
+TRACKERS = {  # of Accelerate: its name -> what pip calls its package
+    "aim": "aim",
+    "clearml": "clearml",
+    "comet_ml": "comet-ml",
+    "dvclive": "dvclive",
+    "mlflow": "mlflow",
+    "swanlab": "swanlab",
+    "tensorboard": "tensorboard",
+    "trackio": "trackio",
+    "wandb": "wandb",
+}
 FROM_RECIPE = ("objective", "constraint", "augment", "num_critic")  # a method's arguments that are not its own
 
 
 def names(kind: str) -> list[str]:
-    """The registered names of a kind: `i2i.names("generator")` is ["resnet", "unet"]."""
+    """The registered names of a kind: `i2i.names("generator")` is ["resnet", "unet", "unet_timm"]."""
     registry = Registry("kind of name")
     for known, entry in REGISTRIES.items():
         registry.register(known)(entry)
@@ -81,6 +92,10 @@ class _Names:
                 self.known(POLICIES, policy, ("augment", "policy"))
         if "data" in full:
             full["data"] = self.data(full["data"])
+        if "train" in full and full["train"].tracker not in (None, *TRACKERS):
+            name = full["train"].tracker
+            words = f"'{name}' is not a tracker.{nearest(name, TRACKERS)} Known: {', '.join(TRACKERS)}; null is none."
+            self.faults.append(Fault(("train", "tracker"), words))
         return full
 
     def known(self, registry: Registry, name: str, where: tuple[str, ...]) -> Any:
@@ -170,15 +185,15 @@ def impossible(recipe: Recipe) -> list[Fault]:
 
 def _not_offered(recipe: Recipe) -> list[Fault]:
     faults = []
-    for key, words in (
-        (
-            "channels_last",
-            "true is not offered: on a CPU InstanceNorm's gradients come out wrong in that layout. Set it to false.",
-        ),
-        ("compile", "true is not offered in this version. Set it to false."),
-    ):
-        if getattr(recipe.train, key):
-            faults.append(Fault(("train", key), words))
+    if recipe.train.channels_last:
+        words = "true is not offered: on a CPU InstanceNorm's gradients come out wrong in that layout. Set it to false."
+        faults.append(Fault(("train", "channels_last"), words))
+    if recipe.train.compile and recipe.train.activation_checkpointing:
+        words = "true does not go with train.compile, which chooses by itself what to compute again. Set one to false."
+        faults.append(Fault(("train", "activation_checkpointing"), words))
+    if recipe.train.compile and CONSTRAINTS.get(recipe.method.constraint.name).per_sample:
+        words = f"true does not go with '{recipe.method.constraint.name}', which needs second derivatives."
+        faults.append(Fault(("train", "compile"), f"{words} Set it to false."))
     for key in ("protocol", "every"):
         if getattr(recipe.evaluate, key) is not None:
             faults.append(
@@ -254,7 +269,7 @@ def _on_paper(recipe: Recipe, channels: Mapping[str, int]) -> tuple[dict[str, nn
 
 def _remedy(section: str, node: Named, crop: int, ins: int, outs: int) -> str:
     """The depth that takes this crop, where the network has one; else the next crop that fits."""
-    for key in ("num_downs", "num_layers"):
+    for key in ("num_downs", "num_scales", "num_layers"):
         for depth in range(node.args.get(key, 0) - 1, 0, -1):
             try:
                 with torch.device("meta"):

@@ -1,5 +1,6 @@
 """A checked recipe -> networks, optimizers, data and the method."""
 
+import shlex
 
 import torch
 from torch import nn
@@ -28,7 +29,7 @@ def card_hint(recipe: Recipe) -> str:
     if not file.is_file():
         return ""
     card, _ = read_yaml(file)
-    command = f"i2i data download {name}" + ("" if path == f"datasets/{name}" else f" --to {path}")
+    command = f"i2i data download {name}" + ("" if path == f"datasets/{name}" else f" --to {shlex.quote(path)}")
     return (
         f" {card['title']}: `{command}` fetches it, or download {card['source']} and unpack it there, or set data.path "
         "to where you have it."

@@ -15,7 +15,7 @@ from i2i.registry import nearest
 SPLITS = ("train", "val", "test")
 _PICTURES = (".tif", ".tiff", ".webp", ".bmp", ".npy", ".gif", ".exr", ".hdr", ".jp2", ".jxl", ".heic", ".avif")
 _PICTURES += (".ppm", ".pgm", ".tga", ".psd", ".npz", ".dcm", ".nii", ".svg", ".jfif")
-_UNREAD = tuple(suffix for suffix in _PICTURES if suffix not in SUFFIXES)
+UNREAD = tuple(suffix for suffix in _PICTURES if suffix not in SUFFIXES)  # pictures of other kinds
 
 
 class Files(Sequence[str]):
@@ -69,7 +69,7 @@ def listed(folder: Path) -> tuple[Files, list[str]]:
         below = os.path.relpath(place, folder)
         prefix = "" if below == "." else below + os.sep
         names += [prefix + name for name in files if is_picture(name)]
-        unread += [prefix + name for name in files if name.lower().endswith(_UNREAD) and not name.startswith(".")]
+        unread += [prefix + name for name in files if name.lower().endswith(UNREAD) and not name.startswith(".")]
     notes = []
     if unread:
         kind = "file is" if len(unread) == 1 else "files are"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -289,7 +290,7 @@ def _say_next(card: Card, folder: Path, place: Path, say: Say) -> None:
 def next_commands(card: Card, folder: Path) -> list[str]:
     """What a user would type now: a training by each shipped recipe that reads this set, else what fits its kind."""
     home = f"datasets/{card.name}"
-    there = "" if folder.as_posix() == home else f" data.path={folder}"
+    there = "" if folder.as_posix() == home else f" data.path={shlex.quote(str(folder))}"
     commands = []
     for file in sorted(shipped("recipes").glob("*.yaml")):
         with contextlib.suppress(YamlError):
@@ -298,4 +299,5 @@ def next_commands(card: Card, folder: Path) -> list[str]:
                 commands.append(f"i2i train {file.stem}{there}")
     if commands or card.kind == "labelled":
         return commands
-    return [f"i2i recipes plan {folder}" if card.kind != "folder" else f"i2i data pairs {folder} --by canny"]
+    given = shlex.quote(str(folder))
+    return [f"i2i recipes plan {given}" if card.kind != "folder" else f"i2i data pairs {given} --by canny"]

@@ -1,6 +1,7 @@
 """How the pictures below a folder are laid out: pairs, two domains, classes, or just pictures; and in which splits."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -72,8 +73,9 @@ def find(path: str | os.PathLike) -> Layout:
         raise UserError(f"{root} {what}. Give the folder that holds your pictures.")
     notes: list[str] = []
     places = {split: place for split in SPLITS if (place := _split(root, split))}
-    if not places:
+    if "train" not in places:
         _misnamed(root)
+    if not places:
         own = _has_own(root)
         below = _folders_with_pictures(root)
         if not own and len(below) == 1 and Path(os.path.abspath(root)).name not in SPLITS:
@@ -157,13 +159,6 @@ def stem_hashes(files: Files) -> np.ndarray:
     return np.fromiter((hash(stem(name)) for name in files.names()), np.int64, len(files))
 
 
-def domain_names(layout: Layout) -> list[str]:
-    """The domains of a layout, as a recipe or a person names them: ["A", "B"], [""] or the classes."""
-    if layout.kind == "side by side":
-        return ["A", "B"]
-    return sorted({side for sides in layout.splits.values() for side in sides})
-
-
 # ------------------------------------------------------------------------------------------------------- folders
 
 
@@ -226,9 +221,8 @@ def _misnamed(root: Path) -> None:
     for name in inside:
         for split, others in _OTHER_NAMES.items():
             if name.lower() in (split, *others) and name != split:
-                raise UserError(
-                    f"{root / name} looks like the split {split}. Rename it: mv {root / name} {root / split}"
-                )
+                command = shlex.join(["mv", str(root / name), str(root / split)])
+                raise UserError(f"{root / name} looks like the split {split}. Rename it: {command}")
 
 
 def _nothing(root: Path) -> str:

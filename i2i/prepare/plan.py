@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +47,7 @@ def plan(
     folder = Path(path).expanduser()
     target = Path(out) if out is not None else Path(f"{_name(folder)}.yaml")
     target = target / f"{_name(folder)}.yaml" if target.is_dir() else target
-    place_for(target, f"i2i recipes plan {path} --out OTHER.yaml")
+    place_for(target, f"i2i recipes plan {shlex.quote(str(path))} --out OTHER.yaml")
     here = machine(device)
     found = look(path, say=say, progress=progress)
     chosen = choose(found, here, build.check)
@@ -105,7 +106,7 @@ def _header(target: Path, found: Fingerprint, recipe: Recipe, here: Machine) -> 
         rest = ", ".join(f"{count:,} for {split}" for split, count in found.counts.items() if split != "train")
         what = f"{' and '.join(sides)}{f', to train; {rest}' if rest else ''}"
     method = {"pix2pix": "pix2pix", "cyclegan": "CycleGAN"}[recipe.method.name]
-    command = _quoted(target.as_posix())
+    command = shlex.quote(target.as_posix())
     return [
         f"{method}, {arrow}, on {found.path}. Planned by i2i {__version__} for {what}; and for this machine, {here}.",
         "Every choice says why; change what you know better.",
@@ -124,7 +125,3 @@ def _span(values: np.ndarray) -> str:
     """`256`, or `180-1024 (median 400)`."""
     least, most = int(values.min()), int(values.max())
     return str(least) if least == most else f"{least}-{most} (median {int(np.median(values))})"
-
-
-def _quoted(word: str) -> str:
-    return word if re.fullmatch(r"[\w./-]+", word) else f"'{word}'"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 from i2i import atomic, config
@@ -37,7 +38,7 @@ def copy(name: str, to: str | os.PathLike | None = None) -> Path:
     path = path / f"{source.stem}.yaml" if path.is_dir() else path
     place_for(path, f"i2i recipes copy {source.stem} OTHER.yaml")
     header = re.compile(rf"(?m)^(#.*\bi2i (?:train|check) )recipes/{re.escape(source.stem)}\.yaml")
-    atomic.write_text(path, header.sub(lambda found: found[1] + path.as_posix(), text(name)))
+    atomic.write_text(path, header.sub(lambda found: found[1] + shlex.quote(path.as_posix()), text(name)))
     return path
 
 
@@ -46,7 +47,9 @@ def place_for(path: Path, elsewhere: str) -> None:
     if os.path.lexists(path):
         raise UserError(f"{path} is there already and is never overwritten. Give another file: {elsewhere}")
     if not path.parent.is_dir():
-        raise UserError(f"{path}: the folder {path.parent} does not exist. Make it first: mkdir -p {path.parent}")
+        raise UserError(
+            f"{path}: the folder {path.parent} does not exist. Make it first: mkdir -p {shlex.quote(str(path.parent))}"
+        )
 
 
 def _files() -> list[Path]:

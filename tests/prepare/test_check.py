@@ -204,15 +204,15 @@ def test_the_range_of_floats_is_ready_to_paste(pairs):
         file.unlink()
     report = check(pairs, workers=0)
     found = notes(report)["range"]
-    assert not report.problems and found.remedy == "data.b.range: [-400.0, 1600.0]"
-    assert "    -> data.b.range: [-400.0, 1600.0]" in report.as_text().splitlines()
+    assert not report.problems and found.remedy == "data.b.range='[-400.0, 1600.0]'"
+    assert "    -> data.b.range='[-400.0, 1600.0]'" in report.as_text().splitlines()
 
 
 def test_twelve_bits_in_sixteen_are_said(tmp_path):
     for index in range(6):
         save(tmp_path / f"{index}.png", scene(index).astype(np.uint16) * 16)
     found = notes(check(tmp_path, workers=0))["few-levels"]
-    assert found.remedy == "data.a.range: [0, 4095]"
+    assert found.remedy == "data.a.range='[0, 4095]'  (data.b.range where these are domain B)"
     for index in range(6):
         save(tmp_path / f"{index}.png", scene(index).astype(np.uint16) * 257)
     assert "few-levels" not in notes(check(tmp_path, workers=0))

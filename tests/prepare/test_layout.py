@@ -1,5 +1,7 @@
 """How a folder is laid out: every layout that is read, and the words for what is not one."""
 
+import subprocess
+
 import cv2
 import numpy as np
 import pytest
@@ -172,6 +174,7 @@ def test_a_split_of_another_layout_is_left_out_in_words(lay):
         (["train/A"], "holds pictures and .*B none"),
         (["training", "testing"], "mv .*testing .*test"),
         (["Train", "Test"], "mv .*Test .*test"),
+        (["training", "test"], "mv .*training .*train$"),
         (["train", "trainA", "trainB"], "Keep one of the two layouts"),
     ],
 )
@@ -190,3 +193,12 @@ def test_no_folder_and_idx_files(tmp_path):
         find(tmp_path)
     with pytest.raises(UserError, match="is a file"):
         find(tmp_path / "train-images-idx3-ubyte.gz")
+
+
+def test_the_command_of_a_remedy_survives_blanks_in_names(lay, tmp_path):
+    for split in ("Train", "test"):
+        lay(f"my scans/{split}")
+    with pytest.raises(UserError) as caught:
+        find(tmp_path / "my scans")
+    subprocess.run(str(caught.value).partition("Rename it: ")[2], shell=True, check=True)
+    assert list(find(tmp_path / "my scans").splits) == ["train", "test"]

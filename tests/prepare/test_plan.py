@@ -256,7 +256,7 @@ def test_the_file_stands_where_one_looks_for_it_and_nothing_is_overwritten(tmp_p
     assert plan("my scans", say=print, device="cpu").as_posix() == "my_scans.yaml"
     before = (tmp_path / "my_scans.yaml").read_text()
     assert '  path: "my scans"\n' in before
-    with pytest.raises(UserError, match=r"my_scans\.yaml is there already .* i2i recipes plan my scans --out OTHER"):
+    with pytest.raises(UserError, match=r"my_scans\.yaml is there already .* i2i recipes plan 'my scans' --out OTHER"):
         plan("my scans", say=print, device="cpu")
     assert (tmp_path / "my_scans.yaml").read_text() == before
     (tmp_path / "recipes").mkdir()

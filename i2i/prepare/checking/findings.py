@@ -30,7 +30,7 @@ class Finding(NamedTuple):
         count: how many files (or pairs) it is true of.
         files: the first of them, at most `LISTED`, their paths below the folder.
         message: what it is, a sentence.
-        remedy: what to do, a sentence; where there is one, the exact command or the line of a recipe. "" for nothing.
+        remedy: what to do, a sentence; where there is one, the exact command or override. "" for nothing.
     """
 
     kind: str
@@ -251,12 +251,13 @@ def _ranges(gathered: Gathered) -> Iterator[Finding]:
         if found.depth not in (16, 32):
             continue
         key = f"data.{'ab'[number]}.range"
+        either = "" if len(gathered.tables) == 2 else "  (data.b.range where these are domain B)"
         name = gathered.sides.sides[number].name
         of = f"The pictures of {name}" if name else "The pictures"
         low, high = suggested_range(found)
         middle = " to ".join(f"{value:g}" for value in found.percentiles)
         seen = f"levels {found.low:g} to {found.high:g}, the middle 99.8 % {middle}"
-        line = f"{key}: [{number_text(low)}, {number_text(high)}]"
+        line = f"{key}='[{number_text(low)}, {number_text(high)}]'{either}"  # quoted for a shell, as overrides are
         if found.depth == 32:
             text = f"{of} are floats ({seen}): a recipe has to say which levels become -1 and 1."
             yield Finding("range", False, found.pictures, [], text, line)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from i2i.data import pictures
 from i2i.data.pictures import BrokenPicture, Header, probe, read
 from i2i.prepare.checking import alignment, duplicates
 from i2i.prepare.checking.sides import Sides
@@ -17,7 +18,7 @@ FAULTS = (
     "", "empty", "truncated", "unreadable", "not-a-picture", "git-lfs", "web-page", "too-large", "nonfinite", "pages",
     "odd-width",
 )  # fmt: skip
-FORMATS = ("", "PNG", "JPEG", "WebP", "TIFF", "BMP", "NPY")
+FORMATS = ("", *pictures.FORMATS)
 _BY_SUFFIX = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
     ".npy": "NPY",

@@ -1,6 +1,7 @@
 """What `i2i data check` says: for people, as text of 100 columns; for programs, as strict JSON."""
 
 import json
+import shlex
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ class Report:
     Attributes:
         path: the folder as it was given.
         layout: how it was understood.
-        facts: {"layout", "root", "folders", "splits", "parts": one dict for each split and domain, "domains"}.
+        facts: {"layout", "root", "folders", "pictures", "parts": one dict for each split and domain, "domains"}.
         problems, notes: what was found.
     """
 
@@ -47,7 +48,7 @@ class Report:
             for found in self.notes:
                 lines += ["", *_finding(found)]
         if any(found.count > SHOWN and found.files for found in (*self.problems, *self.notes)):
-            lines += ["", f"All files of each: i2i data check {_quoted(self.path)} --json"]
+            lines += ["", f"All files of each: i2i data check {shlex.quote(self.path)} --json"]
         text = "\n".join(lines)
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a file name may be no text
 
@@ -176,10 +177,6 @@ def _wrapped(text: str, first: int, later: int | None = None) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _quoted(path: str) -> str:
-    return f"'{path}'" if any(mark in path for mark in " '\"$&;()*?") else path
 
 
 def _plain(found: Finding) -> dict[str, Any]:

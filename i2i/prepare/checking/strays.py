@@ -5,14 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from i2i.data.folders import UNREAD
 from i2i.data.pictures import SUFFIXES, is_picture
 from i2i.prepare.checking.findings import LISTED, Finding, Seen, counted
 from i2i.prepare.layout import Layout
-
-_PICTURES = (
-    ".gif", ".heic", ".avif", ".exr", ".hdr", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".psd", ".npz", ".dcm", ".svg",
-    ".jfif",
-)  # fmt: skip
 
 
 def strays(path: Path, layout: Layout) -> Iterator[Finding]:
@@ -27,7 +23,7 @@ def strays(path: Path, layout: Layout) -> Iterator[Finding]:
                 outside.add(file)
             continue
         suffix = os.path.splitext(name)[1].lower()
-        if suffix in _PICTURES:
+        if suffix in UNREAD:
             foreign.add(file)
             suffixes[suffix] += 1
     if outside.count:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -151,15 +152,16 @@ def _trainable(found: Layout, given: Path) -> None:
     if found.kind == "folder":
         raise UserError(
             f"{given} holds pictures without partners or classes, and there is nothing to translate them from. Make an "
-            f"input for each: i2i data pairs {given} --by canny (or gray, blur, downscale, mask). Or lay two kinds of "
-            "pictures into trainA and trainB."
+            f"input for each: i2i data pairs {shlex.quote(str(given))} --by canny (or gray, blur, downscale, mask). Or "
+            "lay two kinds of pictures into trainA and trainB."
         )
     if found.kind == "labelled" and len(next(iter(found.splits.values()))) < 2:
         raise UserError(f"{found.root} holds one class, and a translation needs two. Add a folder of the other kind.")
     if found.kind == "side by side" and not (found.root / "train").is_dir():
+        train = found.root / "train"
         raise UserError(
-            f"{found.root} holds pairs side by side, but in no split. Move them to {found.root / 'train'}: "
-            f"mkdir {found.root / 'train'}, then mv the pictures there."
+            f"{found.root} holds pairs side by side, but in no split. Move them to {train}: "
+            f"mkdir {shlex.quote(str(train))}, then mv the pictures there."
         )
     if "train" not in found.splits:
         raise UserError(f"{found.root} holds {', '.join(found.splits)} and no train. Put the training pictures there.")
