@@ -14,7 +14,8 @@ from i2i.errors import UserError
 
 app = typer.Typer(
     name="i2i",
-    help="Image-to-image translation: pix2pix, CycleGAN, DiffAugment.",
+    help="Image-to-image translation: pix2pix, CycleGAN, DiffAugment.\n\n"
+    "\b\ni2i recipes plan my/scans\ni2i train scans.yaml\ni2i translate some_folder/",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -343,6 +344,9 @@ def options(
 def main():
     """Runs a command; what a user can mend is one sentence on stderr and exit status 1."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for news when imported
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a file name that the terminal cannot show
     try:
         app()
     except UserError as error:

@@ -12,6 +12,7 @@ def derive(*parts: int | str | bytes) -> int:
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         kind = type(part).__name__
-        data = part if isinstance(part, bytes) else str(part).encode()
+        # a file name may be no text
+        data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogateescape")
         digest.update(f"{kind}:{len(data)}:".encode() + data)
     return int.from_bytes(digest.digest(), "little") >> 1

@@ -64,6 +64,14 @@ def test_every_parameter_says_what_it_is(words):
     assert [p.name for p in COMMANDS[words].params if not getattr(p, "help", None)] == []
 
 
+def test_the_first_help_leads_from_a_folder_to_pictures():
+    lines = [line for line in typer.main.get_command(cli.app).help.splitlines() if line.startswith("i2i ")]
+    assert len(lines) == 3
+    for words in (line.split()[1:] for line in lines):
+        name = tuple(words[:2]) if tuple(words[:2]) in COMMANDS else tuple(words[:1])
+        COMMANDS[name].make_context(name[-1], words[len(name) :])
+
+
 def completed(line: str) -> list[str]:
     words = line.split(" ")
     environment = {
@@ -120,3 +128,11 @@ def test_help_needs_no_heavy_library():
 def test_closest_is_what_a_typo_meant():
     assert closest("facdes", ["facades", "maps"]) == "facades" and closest("q", ["facades", "maps"]) is None
     assert config.shipped("recipes").is_dir()
+
+
+def test_a_name_that_the_terminal_cannot_show_is_no_traceback(tmp_path):
+    folder = tmp_path / "ü"
+    write_folder(folder, 2, size=32)
+    env = {**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-m", "i2i", "data", "check", str(folder)], capture_output=True, env=env)
+    assert b"Traceback" not in done.stderr and rb"\xfc" in done.stdout

@@ -46,7 +46,8 @@ def test_a_library_that_cannot_be_imported_fails_with_its_remedy(monkeypatch):
 def test_two_versions_of_opencv_fail(monkeypatch):
     versions = {"opencv-python": "5.0.0.93", "opencv-python-headless": "4.13.0.90"}
     monkeypatch.setattr(doctor, "_version", lambda name: versions.get(name, "1.0"))
-    assert next(iter(doctor._opencv())).remedy == "pip install opencv-python==5.0.0.93 opencv-python-headless==5.0.0.93"
+    (finding,) = findings()["cv2"]
+    assert finding.bad and finding.remedy == "pip install opencv-python==5.0.0.93 opencv-python-headless==5.0.0.93"
     versions["opencv-python-headless"] = versions["opencv-python"]
     assert list(doctor._opencv()) == []
 

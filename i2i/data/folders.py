@@ -59,8 +59,8 @@ def listed(folder: Path) -> tuple[Files, list[str]]:
 
     Hidden files and folders are passed over. Linked folders are followed, each once.
     """
-    names, unread, seen = [], [], set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    names, unread, closed, seen = [], [], [], set()
+    for place, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
         if (real := os.path.realpath(place)) in seen:
             folders.clear()
             continue
@@ -70,7 +70,7 @@ def listed(folder: Path) -> tuple[Files, list[str]]:
         prefix = "" if below == "." else below + os.sep
         names += [prefix + name for name in files if is_picture(name)]
         unread += [prefix + name for name in files if name.lower().endswith(UNREAD) and not name.startswith(".")]
-    notes = []
+    notes = [f"the folder {error.filename} cannot be listed ({error.strerror}) and is left out" for error in closed]
     if unread:
         kind = "file is" if len(unread) == 1 else "files are"
         notes.append(
@@ -111,7 +111,8 @@ _LAYOUTS = {
 
 def _exists(root: Path, hint: str) -> None:
     if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
+        here = "" if root.is_absolute() else f" in {os.getcwd()}"
+        what = "is a file, not a folder" if root.exists() else f"does not exist{here}"
         raise UserError(f"data.path: the folder {root} {what}. Set data.path to the folder of your pictures.{hint}")
 
 

@@ -53,7 +53,7 @@ class Paired(PictureSet):
             raise UserError(
                 f"direction '{direction}' is not ab (A to B) or ba (B to A). Set data.direction to one of these."
             )
-        self.splits = paired_splits(Path(path).expanduser(), hint, folders)
+        self.splits = paired_splits(Path(os.path.expanduser(path)), hint, folders)
         train = self.splits["train"]
         if train.b is None and a.get("page") != b.get("page"):
             raise UserError(

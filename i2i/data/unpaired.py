@@ -48,7 +48,7 @@ class Unpaired(PictureSet):
         seed: int,
         hint: str = "",
     ):
-        self.splits = unpaired_splits(Path(path).expanduser(), hint, folders)
+        self.splits = unpaired_splits(Path(os.path.expanduser(path)), hint, folders)
         train = self.splits["train"]
         surveys = {"a": Survey(train.a, a.get("page")), "b": Survey(train.b, b.get("page"))}
         broken = [report for survey in surveys.values() for report in survey.broken]

@@ -92,12 +92,12 @@ def translate(
         UserError: before anything is written: no pictures, no model, an output that would overwrite an input, a place
             that cannot be written to; later only when the disk fails.
     """
-    paths = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    paths = [Path(os.path.expanduser(path)) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     for path in paths:
         if not path.exists():
             raise UserError(f"there is no {path}; give pictures, or folders of pictures.")
     file = models.find(model, direction)
-    base = Path(out) if out is not None else file.parent / FOLDER
+    base = Path(os.path.expanduser(out)) if out is not None else file.parent / FOLDER
     report = Report()
     jobs = _plan(paths, base, report, say)
     translator = models.read(file, direction, device)

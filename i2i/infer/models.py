@@ -60,7 +60,7 @@ def find(source: Any = None, direction: str | None = None) -> Path:
     place = source if isinstance(source, str | os.PathLike) else getattr(source, "path", None)
     if not isinstance(place, str | os.PathLike):
         raise UserError(f"{type(source).__name__} is no model; give a run folder, a .safetensors file, or None.")
-    path = Path(place)
+    path = Path(os.path.expanduser(place))
     if path.is_dir():
         return _in_run(path, direction)
     if not path.exists():

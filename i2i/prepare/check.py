@@ -53,7 +53,7 @@ def check(
         *of_files(gathered, crop),
         *of_pairs(gathered),
         *there_twice(gathered),
-        *strays(Path(path).expanduser(), found),
+        *strays(Path(os.path.expanduser(path)), found),
     ]
     return Report(
         str(path),

@@ -40,7 +40,7 @@ def download(
         UserError: in words, why there is no data set; the folder is as it was.
     """
     card = cards.card(name)
-    folder = Path("datasets") / name if to is None else Path(to).expanduser()
+    folder = Path("datasets") / name if to is None else Path(os.path.expanduser(to))
     place = folder.resolve()
     if _finished(card, place, folder, say):
         return folder

@@ -67,7 +67,7 @@ def find(path: str | os.PathLike) -> Layout:
     Raises:
         UserError: no such folder, no pictures in it, or no layout that is known here.
     """
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {what}. Give the folder that holds your pictures.")
@@ -115,7 +115,8 @@ def _layout(root: Path, places: dict[str, _Place], notes: list[str]) -> Layout:
             continue
         found = {}
         for side, folder in place.parts.items():
-            found[side], _ = listed(folder)
+            found[side], told = listed(folder)
+            notes += [note for note in told if "cannot be listed" in note]
         if place.style == "two" and not all(map(len, found.values())):
             empty = next(str(files.folder) for files in found.values() if not len(files))
             if place is main:
@@ -139,7 +140,8 @@ def _kind(style: str, sides: dict[str, Files]) -> tuple[str, list[str]]:
         wide, note = side_by_side(sides[""])
         return ("side by side" if wide else "folder"), [note] if note else []
     a, b = sides["A"], sides["B"]
-    shared, larger = len(np.intersect1d(stem_hashes(a), stem_hashes(b))), max(len(a), len(b))
+    stems_a, stems_b = np.unique(stem_hashes(a)), np.unique(stem_hashes(b))
+    shared, larger = len(np.intersect1d(stems_a, stems_b)), max(len(stems_a), len(stems_b))
     if shared >= max(1, min(0.9 * larger, larger - 1)):  # one lost partner leaves a set of five paired
         return "two folders", []
     note = (
@@ -182,6 +184,7 @@ def _place(folder: Path) -> _Place | None:
     if _has_own(folder) or len(below) == 1:
         if names in (["A"], ["B"]) and not _has_own(folder):
             lacking = folder / ("B" if names == ["A"] else "A")
+            _may_be_listed(lacking)
             raise UserError(f"{below[0]} holds pictures and {lacking} none. Give {below[0]} itself to check it alone.")
         return _Place("one", {"": folder}, None)
     if {"A", "B"} <= set(names):
@@ -189,6 +192,17 @@ def _place(folder: Path) -> _Place | None:
     if len(below) == 2:
         return _Place("two", dict(zip("AB", below)), names)
     return _Place("classes", {entry.name: entry for entry in below}, None) if below else None
+
+
+def _may_be_listed(folder: Path) -> None:
+    """UserError for a folder that is there and closed: it holds something, as far as its owner knows."""
+    try:
+        os.scandir(folder).close()
+    except PermissionError as error:
+        remedy = f"chmod -R u+rX {shlex.quote(str(folder))}"
+        raise UserError(f"{folder} cannot be listed: {error.strerror}. Let yourself read it: {remedy}") from None
+    except OSError:
+        pass  # not there, or not a folder
 
 
 def _folders_with_pictures(folder: Path) -> list[Path]:

@@ -61,8 +61,10 @@ def pairs(
         UserError: no such folder, an argument out of its range, an `out` that something else made; at the end, when all
             the others are made, that broken pictures were left out.
     """
-    source = Path(folder)
-    job = Job(source, by, Path(out) if out is not None else _beside(source, by), factor, masks, val, say)
+    source = Path(os.path.expanduser(folder))
+    target = Path(os.path.expanduser(out)) if out is not None else _beside(source, by)
+    masks = None if masks is None else os.path.expanduser(masks)
+    job = Job(source, by, target, factor, masks, val, say)
     return job.run(progress or (lambda done, total: None))
 
 

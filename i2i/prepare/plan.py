@@ -11,6 +11,7 @@ import numpy as np
 
 from i2i import __version__, atomic, build, config
 from i2i.config import Recipe
+from i2i.errors import UserError
 from i2i.prepare.planning.choices import choose
 from i2i.prepare.planning.fingerprint import Fingerprint, Side, look
 from i2i.prepare.planning.machine import Machine, machine
@@ -44,8 +45,11 @@ def plan(
     Raises:
         UserError: a file that is there already; whatever is wrong with the folder that training would refuse.
     """
-    folder = Path(path).expanduser()
-    target = Path(out) if out is not None else Path(f"{_name(folder)}.yaml")
+    folder = Path(os.path.expanduser(path))
+    shown = str(folder).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if shown != str(folder):
+        raise UserError(f"the name of {shown} is no text, and a recipe cannot hold it. Rename the folder.")
+    target = Path(os.path.expanduser(out)) if out is not None else Path(f"{_name(folder)}.yaml")
     target = target / f"{_name(folder)}.yaml" if target.is_dir() else target
     place_for(target, f"i2i recipes plan {shlex.quote(str(path))} --out OTHER.yaml")
     here = machine(device)

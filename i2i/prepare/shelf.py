@@ -34,7 +34,7 @@ def copy(name: str, to: str | os.PathLike | None = None) -> Path:
         UserError: an unknown name, a file that is there already, a folder that is not.
     """
     source = _file(name)
-    path = Path(f"{source.stem}.yaml") if to is None else Path(to)
+    path = Path(f"{source.stem}.yaml") if to is None else Path(os.path.expanduser(to))
     path = path / f"{source.stem}.yaml" if path.is_dir() else path
     place_for(path, f"i2i recipes copy {source.stem} OTHER.yaml")
     header = re.compile(rf"(?m)^(#.*\bi2i (?:train|check) )recipes/{re.escape(source.stem)}\.yaml")

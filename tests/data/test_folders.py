@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -237,3 +238,25 @@ def test_no_such_folder_says_where_the_data_are_to_be_had(tmp_path, find):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is a file, not a folder"):
         find(tmp_path / "file", "")
+
+
+def test_a_sub_folder_that_may_not_be_listed_is_told(tree, monkeypatch):
+    root = tree("a/1.png", "a/locked/2.png")
+    listing = os.scandir
+
+    def scandir(path="."):  # root may list everything, so the refusal is made up
+        if os.fspath(path) == str(root / "a" / "locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    files, notes = listed(root / "a")
+    assert names(files) == ["1.png"]
+    assert notes == [f"the folder {root / 'a' / 'locked'} cannot be listed (Permission denied) and is left out"]
+
+
+@pytest.mark.parametrize("find", [paired_splits, unpaired_splits])
+def test_a_relative_folder_that_is_not_there_says_from_where(tmp_path, monkeypatch, find):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"nowhere does not exist in {tmp_path}"):
+        find(Path("nowhere"), "")

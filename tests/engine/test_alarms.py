@@ -285,6 +285,18 @@ def test_d_memorises(memorises, tmp_path):
         assert said == []
 
 
+@pytest.mark.parametrize(("scatter", "share"), [(0.1, 0.7), (2.0, 0.0)])
+def test_a_gap_within_the_scatter_of_few_pictures_is_none(scatter, share, tmp_path, monkeypatch):
+    """D's mean on training pictures is 1, on held-out ones 0.3, on G's 0; their spread says whether that is a gap."""
+    watching, _, _ = watch("pix2pix", tmp_path)
+    spread = torch.linspace(-scatter, scatter, 16)
+    answers = iter([(1 + spread, torch.zeros(16)), (0.3 + spread, torch.zeros(16))])
+    monkeypatch.setattr(alarms, "opinions", lambda method, samples: {"D": next(answers)})
+    watching.data.item = lambda epoch, index: ({}, [])
+    watching.held_out = [{}]
+    assert watching.memorised() == {"D": pytest.approx(share, abs=1e-6)}
+
+
 def test_it_is_looked_at_no_earlier_than_it_may_be(tmp_path, monkeypatch):
     method, recipe = small_method("pix2pix")
     data, looks = build.dataset(recipe), []

@@ -53,6 +53,12 @@ def test_the_size_of_a_checkpoint_and_of_the_weights(name, tmp_path):
     assert found.checkpoints == 3, "12 steps, one every 4"
 
 
+@pytest.mark.parametrize(("keep", "most"), [(1, 2), (2, 3), (9, 3)])
+def test_while_one_is_written_the_ones_that_are_kept_lie_there_too(keep, most, tmp_path):
+    found, _ = estimated("pix2pix", tmp_path / "run", f"train.keep={keep}")
+    assert found.checkpoints == most
+
+
 def test_a_pool_counts_as_full_from_the_first_step_on():
     method, recipe = small_method("cyclegan", "method.pool_size=9")
     sizes = []

@@ -431,3 +431,11 @@ class TestRefusals:
         Path("out").mkdir()
         os.link("in/a.png", "out/a.png")
         refused("would overwrite the input", "in/a.png", model=run, out="out")
+
+
+def test_a_tilde_is_the_home_folder(run, say, tmp_path, monkeypatch):
+    """bash leaves that of --out=~/x as it is, and a folder called ~ would be made."""
+    draw("in/a.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    report = translate("~/in", model=f"~/{Path(run).relative_to(tmp_path)}", out="~/out", say=say)
+    assert report.written == [tmp_path / "out" / "in" / "a.png"] and not Path("~").exists()

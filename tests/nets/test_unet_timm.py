@@ -20,7 +20,7 @@ from i2i import build, config
 from i2i.engine import samples
 from i2i.engine.runtime import Runtime
 from i2i.errors import UserError
-from i2i.nets.encoder import fitting, timm_encoder
+from i2i.nets.encoder import _growing, fitting, timm_encoder
 from i2i.nets.unet_timm import UNetTimm
 
 TINY = "test_resnet"
@@ -123,6 +123,11 @@ def test_others_are_refused_in_words(name, words):
         UNetTimm(3, 3, encoder=name)
     with pytest.raises(UserError, match=words):
         UNetTimm(3, 3, encoder=name)
+
+
+def test_three_sizes_each_a_power_of_two_and_smaller_than_the_last():
+    assert _growing([2, 4, 8]) and _growing([4, 8, 16, 32])
+    assert not any(map(_growing, ([4, 8], [16, 16, 16], [8, 4, 2], [2, 4, 12], [])))
 
 
 def test_trying_an_encoder_out_draws_nothing():

@@ -349,3 +349,12 @@ def test_real_sets_have_no_problems(real_data, name):
     report = check(real_data(name.partition("/")[0]).joinpath(*name.split("/")[1:]), crop=256)
     assert not report.problems, report.as_text()
     assert [found.kind for found in report.notes] == (["grey"] if name == "horse2zebra" else [])
+
+
+def test_folders_of_other_names_are_told_apart(tmp_path):
+    root = paired(tmp_path / "pairs")
+    for side, name in (("A", "photos"), ("B", "drawings")):
+        shutil.move(root / "train" / side, root / name)
+    for split in ("train", "val", "test"):
+        shutil.rmtree(root / split, ignore_errors=True)
+    assert "A is drawings, B is photos." in check(root, workers=0).as_text()

@@ -1,5 +1,6 @@
 """How a folder is laid out: every layout that is read, and the words for what is not one."""
 
+import os
 import subprocess
 
 import cv2
@@ -202,3 +203,32 @@ def test_the_command_of_a_remedy_survives_blanks_in_names(lay, tmp_path):
         find(tmp_path / "my scans")
     subprocess.run(str(caught.value).partition("Rename it: ")[2], shell=True, check=True)
     assert list(find(tmp_path / "my scans").splits) == ["train", "test"]
+
+
+def test_pairs_of_which_some_are_there_in_two_suffixes_are_pairs(lay):
+    for folder in ("train/A", "train/B"):
+        root = lay(folder, names=["0.png", "0.jpg", "1.png", "1.jpg", "2.png", "3.png"])
+    assert find(root).kind == "two folders"
+
+
+def test_a_tilde_of_nobody_is_a_plain_name(lay):
+    root = lay("~nobody-of-this-name/train")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        assert find("~nobody-of-this-name").kind == "folder"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions as POSIX has them")
+def test_a_folder_that_may_not_be_listed_is_not_called_empty(lay, monkeypatch):
+    lay("train/A")
+    root = lay("train/B")
+    listing = os.scandir
+
+    def scandir(path="."):  # root may list everything, so the refusal is made up
+        if os.fspath(path) == str(root / "train" / "B"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match="train/B cannot be listed: Permission denied. .*chmod -R u"):
+        find(root)

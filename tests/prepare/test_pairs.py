@@ -1,6 +1,7 @@
 """Pairs made of any pictures: what the inputs are, where they go, and what is refused."""
 
 import json
+import os
 
 import cv2
 import numpy as np
@@ -362,3 +363,15 @@ def test_folders_that_cannot_be_used(photos, tmp_path):
     (photos / "7.jpg").write_bytes((photos / "7.png").read_bytes())
     with pytest.raises(UserError, match=r"7\.jpg and 7\.png have the same stem"):
         quiet(photos, by="gray")
+
+
+def test_a_name_that_is_no_text_and_a_tilde(photos, tmp_path, monkeypatch):
+    try:
+        (photos / "9.png").rename(os.fsdecode(os.fsencode(photos) + b"/bad\xff.png"))
+    except OSError:
+        pytest.skip("this disk takes no such names")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(photos)
+    out = quiet("~/photos", by="blur", out="~/made")
+    assert out == tmp_path / "made" and len(made(out)) == 10
+    assert not (photos / "~").exists()

@@ -1,5 +1,6 @@
 """Plans for made-up folders of every kind: the recipe says why, passes the check, trains and translates."""
 
+import os
 import re
 
 import numpy as np
@@ -356,3 +357,14 @@ def test_facades_go_from_labels_to_photographs(real_data, tmp_path):
     assert recipe.method == shipped.method and recipe.translate == shipped.translate
     changed = {"width": 32}
     assert recipe.generator.args == {**shipped.generator.args, **changed}, "narrower, for want of a GPU"
+
+
+def test_a_folder_whose_name_is_no_text_cannot_stand_in_a_recipe(tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff")
+    try:
+        os.mkdir(folder)
+    except OSError:
+        pytest.skip("this disk takes no such names")
+    with pytest.raises(UserError, match="is no text.*[Rr]ename"):
+        plan(folder, out=tmp_path / "x.yaml", device="cpu", say=lambda text: None)
+    assert not (tmp_path / "x.yaml").exists()

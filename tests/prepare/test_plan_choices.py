@@ -256,3 +256,8 @@ def test_comments_stand_above_what_they_are_about_and_lines_are_short():
     ]  # fmt: skip
     method = lines.index("method:")
     assert lines[method - 1].startswith("# word") and read_yaml_value("\n".join(lines)) == sections
+
+
+def test_equal_detail_is_not_called_less():
+    _, why = chosen(side(detail=6.561), side("B", detail=6.564))
+    assert "less" not in why["data", "direction"]

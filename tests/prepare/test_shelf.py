@@ -67,3 +67,8 @@ def test_nothing_is_overwritten(tmp_path, monkeypatch):
 
 def test_a_folder_takes_the_recipe_under_its_name(tmp_path):
     assert shelf.copy("pix2pix_facades", tmp_path) == tmp_path / "pix2pix_facades.yaml"
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert shelf.copy("pix2pix_facades", "~/mine.yaml") == tmp_path / "mine.yaml"

@@ -36,7 +36,11 @@ class Report:
 
     def as_text(self) -> str:
         """For people: the facts as a table, then the problems, then the notes; the first 3 files of each."""
-        lines = [f"{self.path}: {KINDS[self.layout.kind]}", "", *_table(self.facts["parts"]), ""]
+        lines = [f"{self.path}: {KINDS[self.layout.kind]}", ""]
+        if self.layout.folders:
+            a, b = self.layout.folders
+            lines += [*_wrapped(f"A is {a}, B is {b}.", 0), ""]
+        lines += [*_table(self.facts["parts"]), ""]
         for note in self.layout.notes:
             lines += [*_wrapped(note[0].upper() + note[1:] + ".", 0), ""]
         count = len(self.problems)

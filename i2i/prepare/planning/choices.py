@@ -304,10 +304,10 @@ def direction(found: Fingerprint) -> tuple[str, str]:
     if simple.detail <= 0.75 * rich.detail:
         way = "ab" if simple is a else "ba"
         return way, f"{simple.name} is taken for the input, since it says less ({numbers}). {turn[way]} turns it round."
-    return (
-        "ab",
-        f"From {a.name} to {b.name}, as is usual; {simple.name} says little less ({numbers}). ba turns it round.",
-    )
+    little = f"{simple.name} says little less ({numbers})"
+    if f"{simple.detail:.2f}" == f"{rich.detail:.2f}":
+        little = f"both say as much ({simple.detail:.2f} bytes a pixel as PNG)"
+    return "ab", f"From {a.name} to {b.name}, as is usual; {little}. ba turns it round."
 
 
 # ------------------------------------------------------------------------------------------------ the schedule

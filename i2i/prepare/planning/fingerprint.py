@@ -136,7 +136,7 @@ def look(
     for file, why in broken.items():
         say(f"{file} is broken, and training leaves it out: {why}")
     return Fingerprint(
-        path=str(Path(path) if found.root == Path(path).expanduser() else found.root),
+        path=str(Path(path) if found.root == Path(os.path.expanduser(path)) else found.root),
         layout=found,
         folders=folders,
         a=sides[0],
