@@ -323,9 +323,7 @@ _BOUNDS = {
 }
 
 
-def faults_of(
-    error: ValidationError, data: Mapping, model: type[BaseModel], beside: Iterable[str] = ()
-) -> list[Fault]:
+def faults_of(error: ValidationError, data: Mapping, model: type[BaseModel], beside: Iterable[str] = ()) -> list[Fault]:
     """Pydantic's errors in our words; the branches of a union are one fault. `beside`: more keys of the top level."""
     seen: dict[tuple, list[str]] = {}
     for entry in error.errors(include_url=False):

@@ -68,7 +68,10 @@ def deep_pictures(here: Path) -> None:
     for number in range(6):
         labels, photo = draw(number, SIZE)
         floats = np.dstack([labels.astype(np.float32), photo[:, :, :1]]) * np.float32(0.001) * dice.uniform(0.9, 1.1)
-        for side, pixels in (("inputs", floats.astype(np.float32)), ("targets", photo[:, :, :1].astype(np.uint16) * 200)):
+        for side, pixels in (
+            ("inputs", floats.astype(np.float32)),
+            ("targets", photo[:, :, :1].astype(np.uint16) * 200),
+        ):
             (here / "my/scans" / side).mkdir(parents=True, exist_ok=True)
             pictures.write(here / "my/scans" / side / f"{number}.tif", pixels)
 

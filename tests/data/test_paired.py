@@ -255,7 +255,11 @@ FAULTS = {  # what is added as train/9.png, what is changed in the recipe, what 
         {"b": {"channels": 1}},
         r"data.b.channels is 1, but 6 of 6 pictures have 3, the first .*0\.png\. Only",
     ),
-    "channels": (None, {"a": {"channels": 4}}, r"data.a.channels is 4, but 6 of 6 pictures have 3, the first .* or auto"),
+    "channels": (
+        None,
+        {"a": {"channels": 4}},
+        r"data.a.channels is 4, but 6 of 6 pictures have 3, the first .* or auto",
+    ),
     "range": (None, {"a": {"range": [0, 65535]}}, r"data.a: range .* is not a range of 8-bit levels"),
     "direction": (None, {"direction": "AtoB"}, r"direction 'AtoB' is not ab .* or ba"),
     "transform": (None, {"transform": "d5"}, r"'d5' is not a transform"),

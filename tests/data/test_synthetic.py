@@ -171,7 +171,10 @@ def test_items_are_tensors_of_the_crop_and_pure(pairing):
 
 def test_domains_lengths_and_previews():
     data = synthetic(count=50, a={"channels": 3, "range": [0, 200], "page": None})
-    assert data.resolved() == {"a": {"channels": 3, "range": [0, 200], "page": None}, "b": {"channels": 3, "range": [0, 255], "page": None}}
+    assert data.resolved() == {
+        "a": {"channels": 3, "range": [0, 200], "page": None},
+        "b": {"channels": 3, "range": [0, 255], "page": None},
+    }
     assert len(data) == data.files == 50
     assert [data.length(split) for split in ("train", "val", "test")] == [50, 5, 5]
     assert len(data.previews(4)) == 4 and len(data.previews(9)) == 5
