@@ -6,6 +6,7 @@
 """
 
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -180,7 +181,7 @@ def locate(recipe: str | Path) -> Path:
     `recipes/NAME.yaml` also finds the shipped recipe where no such file exists: the README's commands then work after
     installing a wheel, outside a checkout.
     """
-    path = Path(recipe)
+    path = Path(os.path.expanduser(recipe))
     if path.is_file():
         return path
     if path.is_dir():

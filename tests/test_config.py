@@ -126,3 +126,9 @@ def test_seeds_are_fixed_for_ever_and_know_their_parts_apart():
         == 6
     )
     assert derive(0, "step", 0) == 8777180473864885944
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("train: {steps: 3}\n")
+    assert config.read("~/mine.yaml").data == {"train": {"steps": 3}}

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from i2i import __version__
-from i2i.engine.watch import Everywhere, Place, Watch
+from i2i.engine.liveness import Everywhere, Place, Watch
 from i2i.errors import UserError
 
 JOINING = timedelta(minutes=10)  # for all processes to be there

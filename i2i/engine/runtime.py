@@ -11,9 +11,9 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from torch import Tensor, nn
 
 from i2i.engine.averaging import average, settle
+from i2i.engine.liveness import Everywhere
 from i2i.engine.processes import Processes
 from i2i.engine.recompute import recompute
-from i2i.engine.watch import Everywhere
 from i2i.errors import UserError
 from i2i.optimizers import guarded_step
 

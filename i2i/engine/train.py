@@ -14,9 +14,10 @@ import torch
 from i2i import __version__, build, config
 from i2i.config import Recipe
 from i2i.data.stream import Loader
-from i2i.engine import checkpoint, estimate, samples, together
+from i2i.engine import agreement, checkpoint, estimate, samples
 from i2i.engine.compiled import compile_nets
 from i2i.engine.ema import EMA
+from i2i.engine.liveness import Everywhere
 from i2i.engine.loop import Events, run_loop
 from i2i.engine.processes import Processes, joined
 from i2i.engine.progress import bar, log_line
@@ -25,7 +26,6 @@ from i2i.engine.runtime import Runtime
 from i2i.engine.schedule import Schedule
 from i2i.engine.signals import signals
 from i2i.engine.summary import summary
-from i2i.engine.watch import Everywhere
 from i2i.engine.watching import Watching
 from i2i.infer.models import RUNS
 
@@ -77,7 +77,7 @@ def train(
     overrides = list(overrides)
     with joined(device) as processes, ExitStack() as stack:
         name, data, resolved = processes.alike(lambda: _read(recipe, overrides, processes))
-        path = Path(run) if run is not None else RUNS / name
+        path = Path(os.path.expanduser(run)) if run is not None else RUNS / name
         path = Path(processes.from_first(str(next_free(path) if fresh and processes.leads else path)))
         said = say if processes.leads else lambda line: None
         if dry_run:
@@ -91,7 +91,7 @@ def train(
             return shown if count == 1 else f"torchrun --nproc_per_node {count} -m -- {shown}"
 
         def accept() -> None:
-            together.check_count(processes, path, resolved.train.steps, again)
+            agreement.check_count(processes, path, resolved.train.steps, again)
 
         folder = processes.alike(lambda: RunFolder(path, resolved, accept) if processes.leads else None)
         if folder is not None:
@@ -133,7 +133,7 @@ class Run:
     def __post_init__(self):
         settings = self.recipe.train
         self.processes = self.runtime.processes
-        together.begin(self.processes, self.recipe, self.data)
+        agreement.begin(self.processes, self.recipe, self.data)
         self.method = build.method(self.recipe, self.runtime)
         self.processes.copy_first_([t for net in self.method.nets.values() for t in net.state_dict().values()])
         shown = {net: self.method.nets[net] for net in self.method.exports.values()}
@@ -184,7 +184,7 @@ class Run:
         tick = stack.enter_context(bar("training", settings.steps, self.step, hidden=not self.leads))
         events = Events(
             log=self.log, sample=self.sample, save=self.save, tick=lambda step: tick(step, settings.steps),
-            stopping=lambda: together.stopping(self.processes, self.loader, self.received),
+            stopping=lambda: agreement.stopping(self.processes, self.loader, self.received),
             log_every=settings.log_every, sample_every=settings.sample_every, save_every=settings.save_every,
         )  # fmt: skip
         last = run_loop(
@@ -250,7 +250,7 @@ class Run:
                 f"{self.path}: {len(self.data):,} training items, {settings.steps:,} steps "
                 f"on {self.runtime.device.type}"
             )
-        together.announce(self.processes, self.method, settings.batch_size, self.say)
+        agreement.announce(self.processes, self.method, settings.batch_size, self.say)
         if self.schedule.constant:
             self.say("the learning rate is constant: train.decay_from is null or not before train.steps")
         if self.schedule.anchor:
@@ -293,7 +293,7 @@ class Run:
 
     def save(self, step: int) -> None:
         self.step = step
-        together.check_replicas(self.processes, self.method, self.runtime.ema, step)
+        agreement.check_replicas(self.processes, self.method, self.runtime.ema, step)
         others = self.processes.collect(self.method.state())
         if self.leads:
             self.write(others)

@@ -13,9 +13,9 @@ from running import assert_same_end, command, log_of
 from several import BATCH, CASES, gradients
 
 from i2i.engine import checkpoint, processes
+from i2i.engine.liveness import Place
 from i2i.engine.processes import Processes
 from i2i.engine.runtime import Runtime
-from i2i.engine.watch import Place
 from i2i.errors import UserError
 from i2i.infer.weights import read_meta, read_tensors
 

@@ -11,9 +11,9 @@ from watching import NoHostReads
 
 from i2i.engine import checkpoint
 from i2i.engine.ema import EMA
+from i2i.engine.liveness import Place
 from i2i.engine.processes import Processes
 from i2i.engine.runtime import NotFinite, Runtime
-from i2i.engine.watch import Place
 from i2i.errors import UserError
 from i2i.methods import METHODS
 

@@ -11,12 +11,12 @@ from making import batches, small_recipe
 from torch import nn
 
 from i2i import build
-from i2i.engine import checkpoint, together
+from i2i.engine import agreement, checkpoint
 from i2i.engine.ema import EMA
+from i2i.engine.liveness import Everywhere
 from i2i.engine.loop import step_seed
 from i2i.engine.processes import joined
 from i2i.engine.runtime import NotFinite, Runtime
-from i2i.engine.watch import Everywhere
 from i2i.infer.weights import write_tensors
 
 BATCH = 4
@@ -172,7 +172,7 @@ def broken_files(processes) -> dict:
     """Both find the same broken file, and process 1 one more: reported once each, to both."""
     told = []
     loader = SimpleNamespace(found=[("a.png", "torn")] + [("b.png", "empty")] * processes.rank, report=told.append)
-    stops = [together.stopping(processes, loader, [15] if processes.rank else []) for _ in range(2)]
+    stops = [agreement.stopping(processes, loader, [15] if processes.rank else []) for _ in range(2)]
     return processes.gather({"told": told, "stops": stops, "left": loader.found})
 
 
@@ -186,7 +186,7 @@ def diverged(processes) -> dict:
         nn.init.constant_(net.weight, weight)
         nn.init.zeros_(net.bias)
         try:
-            together.check_replicas(processes, method, None, 7)
+            agreement.check_replicas(processes, method, None, 7)
             said.append(None)
         except Everywhere as error:
             said.append(str(error))

@@ -19,10 +19,10 @@ kind, _, rest = mine.partition(":")
 arguments = sys.argv[2:]
 moment = "never:0"
 if "stops:" in sys.argv[1] or "slow:" in sys.argv[1]:
-    from i2i.engine import checkpoint, watch
+    from i2i.engine import checkpoint, liveness
     from i2i.engine.runtime import Runtime
 
-    watch.SILENCE = 3
+    liveness.SILENCE = 3
     if kind == "stops":
         calls, inner = [], Runtime.descend
 

@@ -14,8 +14,8 @@ from i2i.config import Recipe
 from i2i.data.pictureset import Broken
 from i2i.data.stream import Loader
 from i2i.engine import checkpoint
+from i2i.engine.liveness import Everywhere
 from i2i.engine.processes import Processes
-from i2i.engine.watch import Everywhere
 from i2i.errors import UserError
 
 

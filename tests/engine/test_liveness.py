@@ -5,18 +5,18 @@ import signal
 import pytest
 from torch.distributed import HashStore
 
-from i2i.engine import watch
-from i2i.engine.watch import Everywhere, Lost, Place, Watch
+from i2i.engine import liveness
+from i2i.engine.liveness import Everywhere, Lost, Place, Watch
 from i2i.errors import UserError
 
 
 @pytest.fixture
 def watches(monkeypatch):
     """`watches(3)`: those of three processes, with a fast heart; nothing ends the program of the tests."""
-    monkeypatch.setattr(watch, "BEAT", 0.01)
-    monkeypatch.setattr(watch, "GRACE", 0.2)
-    monkeypatch.setattr(watch, "_end_by_itself", lambda: None)
-    monkeypatch.setattr(watch.atexit, "register", lambda act: act())  # as if the message were shown at once
+    monkeypatch.setattr(liveness, "BEAT", 0.01)
+    monkeypatch.setattr(liveness, "GRACE", 0.2)
+    monkeypatch.setattr(liveness, "_end_by_itself", lambda: None)
+    monkeypatch.setattr(liveness.atexit, "register", lambda act: act())  # as if the message were shown at once
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     made = []
 
@@ -60,7 +60,7 @@ def test_a_loss_names_the_process_and_what_is_saved(watches):
 
 
 def test_a_loss_that_nobody_can_name_is_still_told(watches, monkeypatch):
-    monkeypatch.setattr(watch, "NAMING", 0.2)
+    monkeypatch.setattr(liveness, "NAMING", 0.2)
     mine, living = watches(2)
     living.start()
     assert (
