@@ -1,7 +1,5 @@
 """The endless order of training samples, and the processes that read them ahead."""
 
-import contextlib
-import ctypes
 import functools
 import os
 import signal
@@ -19,11 +17,11 @@ from torch.utils.data import DataLoader, default_collate
 from torch.utils.data._utils import signal_handling
 
 from i2i.data.pictureset import Broken, PictureSet, too_many
+from i2i.data.workers import end_with, signals_held
 from i2i.errors import UserError
 from i2i.seeds import derive
 
 LOOK_EVERY = 5.0  # seconds between looks at the workers while a batch does not come
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 Place = tuple[int, int]  # (epoch, index)
 
 
@@ -126,7 +124,7 @@ class Loader:
             **many,
         )
         dataset.transform.prepare()  # before the fork: what is imported here is shared
-        with _signals_held():
+        with signals_held(signal.SIGINT, signal.SIGTERM):  # of the whole group
             self._batches = iter(loader)
         if workers:  # or the death of a worker would be raised by a signal handler, even in the middle of a save
             signal_handling._remove_worker_pids(id(self._batches))
@@ -213,31 +211,15 @@ def _collate(samples: list) -> tuple[dict[str, Tensor] | None, list[Broken], str
     return default_collate(list(pictures)) if error is None else None, reports, error
 
 
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """A Ctrl-C or kill of the whole group waits; a worker inherits that, and is deaf before it can ignore by itself."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _start_worker(parent: int, _number: int) -> None:
     """One thread each, and deaf to a Ctrl-C or a kill of the whole group: the main process ends its step, then them.
 
-    A worker whose main process is gone ends: on Linux the kernel kills it (with the thread that made the loader);
-    elsewhere PyTorch's loop looks for its parent every few seconds, between two samples.
+    A worker whose main process is gone ends (see `end_with`); elsewhere than on Linux PyTorch's loop looks for its
+    parent every few seconds, between two samples.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was killed before the line above
-            os._exit(1)
+    end_with(parent)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
 

@@ -1,7 +1,6 @@
 """Worker processes that read, each one chunk at a time: they end with the main process, and with a Ctrl-C."""
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -13,9 +12,8 @@ from typing import Any
 
 import cv2
 
+from i2i.data.workers import end_with, signals_held
 from i2i.errors import UserError
-
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def in_parallel(work: Callable[[Any], Any], jobs: Iterable[Any], workers: int) -> Iterator[Any]:
@@ -34,7 +32,7 @@ def in_parallel(work: Callable[[Any], Any], jobs: Iterable[Any], workers: int) -
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     crew: dict[Connection, Any] = {}
     try:
-        with _signals_held():
+        with signals_held(signal.SIGINT):
             for _ in range(workers):
                 here, there = context.Pipe()
                 process = context.Process(target=_worker, args=(work, there, os.getpid()), daemon=True)
@@ -89,10 +87,7 @@ def _died(process: Any, job: Any) -> str:
 def _worker(work: Callable[[Any], Any], there: Connection, parent: int) -> None:
     """Does what comes through the pipe until it ends. Deaf to a Ctrl-C of the whole group: the main process ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was killed before the line above
-            os._exit(1)
+    end_with(parent)
     cv2.setNumThreads(0)
     while True:
         try:
@@ -109,16 +104,3 @@ def _worker(work: Callable[[Any], Any], there: Connection, parent: int) -> None:
             there.send(answer)
         except OSError:
             return
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """A Ctrl-C waits until all workers are started and known. They inherit that, and never let one in."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
