@@ -74,7 +74,7 @@ class Named(Section):
 
 
 class MethodSection(Named):
-    objective: str
+    objective: str | None = None  # null of a method that plays no game
     num_critic: int = Field(1, ge=1)
     constraint: Named = Named(name="none")
 
@@ -99,7 +99,7 @@ class DataSection(Section):
     transform: str | None = None
     workers: int = Field(4, ge=0)
     a: DomainSection = DomainSection()
-    b: DomainSection = DomainSection()
+    b: DomainSection | None = None  # null of data of one domain
 
     @property
     def args(self) -> dict[str, Any]:
@@ -142,7 +142,8 @@ class Recipe(Section):
 
     method: MethodSection
     generator: Named
-    discriminator: Named
+    discriminator: Named | None = None  # which of these two a method has, its wiring says
+    encoder: Named | None = None
     augment: AugmentSection = AugmentSection()
     data: DataSection
     optimizer: dict[str, Named]

@@ -5,14 +5,15 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from i2i.augment import POLICIES, DiffAugment
-from i2i.build.make import COMMON_DATA, NETS, domain_channels, network
-from i2i.config import Fault, Named, Recipe, RecipeError, Section, Source, arguments, bind, parse
+from i2i.build.make import COMMON_DATA, NETS, domain_channels, network, wiring
+from i2i.config import DomainSection, Fault, Named, Recipe, RecipeError, Section, Source, arguments, bind, parse
 from i2i.data import DATASETS, TRANSFORMS
 from i2i.losses import CONSTRAINTS, OBJECTIVES
 from i2i.methods import METHODS
-from i2i.nets import DISCRIMINATORS, GENERATORS
+from i2i.nets import DISCRIMINATORS, ENCODERS, GENERATORS
 from i2i.optimizers import OPTIMIZERS
 from i2i.registry import Registry, nearest
 
@@ -22,6 +23,7 @@ REGISTRIES = {
         METHODS,
         GENERATORS,
         DISCRIMINATORS,
+        ENCODERS,
         OBJECTIVES,
         CONSTRAINTS,
         DATASETS,
@@ -79,7 +81,7 @@ class _Names:
     def filled(self) -> dict[str, Any]:
         full = dict(self.sections)
         for section, registry in NETS.items():
-            if section in full:
+            if full.get(section) is not None:
                 full[section] = self.named(full[section], registry, (section,))
                 for key, value in full[section].args.items():
                     if isinstance(value, int) and value > LARGEST:
@@ -130,11 +132,16 @@ class _Names:
         if "method" not in full:
             return None
         node = full["method"]
-        self.known(OBJECTIVES, node.objective, ("method", "objective"))
+        if node.objective is not None:
+            self.known(OBJECTIVES, node.objective, ("method", "objective"))
         constraint = self.named(node.constraint, CONSTRAINTS, ("method", "constraint"))
         node = self.named(node, METHODS, ("method",), FROM_RECIPE)
         full["method"] = node.model_copy(update={"constraint": constraint})
-        return METHODS.get(node.name) if node.name in METHODS.names() else None
+        if node.name not in METHODS.names():
+            return None
+        method = METHODS.get(node.name)
+        self.faults += _parts_of(method, node, full)
+        return method
 
     def optimizers(self, nodes: Mapping[str, Named], method) -> dict[str, Named]:
         if method is not None:
@@ -161,7 +168,39 @@ class _Names:
             return node
         values, faults = bind(kind, node.args, ("data",), COMMON_DATA, type(node).model_fields)
         self.faults += faults
-        return type(node)(**{key: getattr(node, key) for key in type(node).model_fields}, **values)
+        common = {key: getattr(node, key) for key in type(node).model_fields}
+        if "b" in kind.sides_of:
+            common["b"] = node.b or DomainSection()
+        elif node.b is not None:
+            words = f"'{node.kind}' data have one domain, a. Set b to null, or leave it out."
+            self.faults.append(Fault(("data", "b"), words))
+        return type(node)(**common, **values)
+
+
+def _parts_of(method, node: Named, sections: Mapping[str, Any]) -> list[Fault]:
+    """The sections and settings that a method needs and lacks, or has and cannot use."""
+    faults = []
+    for section in NETS:
+        used, given = section in method.sections, section in sections and sections[section] is not None
+        if used and section in sections and not given:
+            faults.append(Fault((section,), f"this section is missing. {node.name} has networks of that kind."))
+        elif given and not used:
+            faults.append(Fault((section,), f"{node.name} has no network of that kind. Set it to null, or leave it out."))
+    if method.adversarial and node.objective is None:
+        faults.append(Fault(("method", "objective"), f"is missing. Known: {', '.join(OBJECTIVES.names())}"))
+    if not method.adversarial:
+        policy = sections["augment"].policy if "augment" in sections else []
+        settings = (
+            (("method", "objective"), node.objective, None),
+            (("method", "constraint", "name"), node.constraint.name, "none"),
+            (("method", "num_critic"), node.num_critic, 1),
+            (("augment", "policy"), policy, []),
+        )
+        for where, value, off in settings:
+            if value != off:
+                remedy = f"{node.name} has no discriminator. Set it to {'null' if off is None else off}."
+                faults.append(Fault(where, f"{value} is of no use: {remedy}"))
+    return faults
 
 
 def impossible(recipe: Recipe) -> list[Fault]:
@@ -177,10 +216,27 @@ def impossible(recipe: Recipe) -> list[Fault]:
     if recipe.data.path is None and kind.needs_path:
         faults.append(Fault(("data", "path"), f"null; '{recipe.data.kind}' data need a folder. Set data.path=FOLDER."))
     faults += _refused(recipe)
-    channels = domain_channels(recipe)
-    faults += [Fault(("method", key), words) for key, words in method.check(recipe.method.args, channels)]
-    nets, net_faults = _on_paper(recipe, channels)
+    faults += [Fault(("method", key), words) for key, words in method.check(recipe.method.args, domain_channels(recipe))]
+    if wrong := _misfits(recipe, method):
+        return [*faults, *wrong]
+    nets, net_faults = _on_paper(recipe)
     return [*faults, *net_faults, *_lipschitz(recipe, nets)]
+
+
+def _misfits(recipe: Recipe, method) -> list[Fault]:
+    """A generator that reads something else than the method gives it, and a policy that does not go with latents."""
+    name, wanted = recipe.generator.name, method.generator_takes
+    if GENERATORS.get(name).takes != wanted:
+        fits = [other for other in GENERATORS.names() if GENERATORS.get(other).takes == wanted]
+        words = f"'{name}' reads {GENERATORS.get(name).takes}, and the generator of {recipe.method.name} reads {wanted}."
+        return [Fault(("generator", "name"), f"{words} Use {' or '.join(fits)}.")]
+    if wanted == "latents" and recipe.translate.norm == "batch":
+        words = "'batch' would make a sample depend on those that are drawn beside it. Set it to running."
+        return [Fault(("translate", "norm"), words)]
+    if wanted == "latents" and recipe.translate.dropout:
+        words = "true is of no use: a sample's noise is its z. Set it to false."
+        return [Fault(("translate", "dropout"), words)]
+    return []
 
 
 def _not_offered(recipe: Recipe) -> list[Fault]:
@@ -211,7 +267,7 @@ def _lengths(recipe: Recipe) -> list[Fault]:
         faults.append(
             Fault(("data", "load_size"), f"{data.load_size} is smaller than the crop, {data.crop_size}. {remedy}.")
         )
-    for side in ("a", "b"):
+    for side in DATASETS.get(data.kind).sides_of:
         span = getattr(data, side).range
         if span != "auto" and span[0] >= span[1]:
             faults.append(
@@ -246,14 +302,14 @@ def _refused(recipe: Recipe) -> list[Fault]:
     return faults
 
 
-def _on_paper(recipe: Recipe, channels: Mapping[str, int]) -> tuple[dict[str, nn.Module], list[Fault]]:
+def _on_paper(recipe: Recipe) -> tuple[dict[str, nn.Module], list[Fault]]:
     """The networks on the meta device (shapes without memory), and whether they take the crop."""
     nets, faults, crop = {}, {}, recipe.data.crop_size
-    for name, (section, ins, outs) in METHODS.get(recipe.method.name).wiring(channels).items():
+    for name, (section, ins, outs) in wiring(recipe).items():
         node = getattr(recipe, section)
         try:
             with torch.device("meta"):
-                nets[name] = network(section, node, ins, outs)
+                nets[name] = network(section, node, ins, outs, crop)
         except ValueError as error:
             faults[section] = Fault((section,), str(error))
             continue
@@ -273,7 +329,7 @@ def _remedy(section: str, node: Named, crop: int, ins: int, outs: int) -> str:
         for depth in range(node.args.get(key, 0) - 1, 0, -1):
             try:
                 with torch.device("meta"):
-                    net = network(section, node.model_copy(update={key: depth}), ins, outs)
+                    net = network(section, node.model_copy(update={key: depth}), ins, outs, crop)
             except ValueError:
                 continue
             if crop % net.multiple == 0 and crop >= net.minimum:
@@ -283,20 +339,23 @@ def _remedy(section: str, node: Named, crop: int, ins: int, outs: int) -> str:
 
 def _next_crop(section: str, node: Named, crop: int, ins: int, outs: int) -> int:
     with torch.device("meta"):
-        net = network(section, node, ins, outs)
+        net = network(section, node, ins, outs, crop)
     return max(-(-crop // net.multiple), -(-net.minimum // net.multiple)) * net.multiple
 
 
 def _lipschitz(recipe: Recipe, nets: Mapping[str, nn.Module]) -> list[Fault]:
+    if recipe.discriminator is None:
+        return []
     objective, constraint = OBJECTIVES.get(recipe.method.objective), CONSTRAINTS.get(recipe.method.constraint.name)
     faults, critic = [], recipe.discriminator.args
     if objective.needs_lipschitz and not constraint.lipschitz and not critic.get("spectral_norm"):
         words = f"'{recipe.method.objective}' needs a Lipschitz critic."
         remedy = "Set method.constraint to {name: gp} or {name: clip}, or discriminator.spectral_norm to true."
         faults.append(Fault(("method", "objective"), f"{words} {remedy}"))
-    wiring = METHODS.get(recipe.method.name).wiring(domain_channels(recipe))
-    critics = [nets[name] for name, (section, *_) in wiring.items() if section == "discriminator" and name in nets]
-    has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for net in critics for module in net.modules())
+    critics = [
+        nets[name] for name, (section, *_) in wiring(recipe).items() if section == "discriminator" and name in nets
+    ]
+    has_batch_norm = any(isinstance(module, _BatchNorm) for net in critics for module in net.modules())
     if constraint.per_sample and has_batch_norm:
         words = f"'{recipe.method.constraint.name}' penalises each picture's own gradient,"
         remedy = "which batch normalisation in the discriminator mixes. Set discriminator.norm to instance or none."
@@ -307,7 +366,7 @@ def _lipschitz(recipe: Recipe, nets: Mapping[str, nn.Module]) -> list[Fault]:
 def resolved(recipe: Recipe, data) -> Recipe:
     """The recipe with `auto` replaced by what the data are; RecipeError where that makes it impossible."""
     found = {side: type(recipe.data.a)(**values) for side, values in data.resolved().items()}
-    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=found)})
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=found | data.resolved_args())})
     if faults := impossible(recipe):
         raise RecipeError("with these data, the recipe", faults)
     return recipe

@@ -11,11 +11,11 @@ from i2i.config import Named, Recipe, read_yaml, shipped
 from i2i.data import DATASETS
 from i2i.losses import CONSTRAINTS, OBJECTIVES
 from i2i.methods import METHODS
-from i2i.nets import DISCRIMINATORS, GENERATORS
+from i2i.nets import DISCRIMINATORS, ENCODERS, GENERATORS
 from i2i.optimizers import OPTIMIZERS
 from i2i.seeds import derive
 
-NETS = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
+NETS = {"generator": GENERATORS, "discriminator": DISCRIMINATORS, "encoder": ENCODERS}
 # arguments of a generator that said where its tensors begin; a weights file holds the tensors (see engine.samples)
 BAKED = {"spectral_norm": False, "pretrained": False, "weights": None}
 COMMON_DATA = ("path", "load_size", "crop_size", "flip", "transform", "a", "b", "seed", "hint")
@@ -39,28 +39,35 @@ def card_hint(recipe: Recipe) -> str:
 def dataset(recipe: Recipe):
     """The data set of a recipe; reads the folder. UserError in words for whatever is wrong with it."""
     data = recipe.data
+    kind = DATASETS.get(data.kind)
     common = {key: getattr(data, key) for key in COMMON_DATA if key not in ("a", "b", "seed", "hint")}
-    sides = {side: getattr(data, side).model_dump() for side in ("a", "b")}
-    hint = {"hint": card_hint(recipe)} if DATASETS.get(data.kind).needs_path else {}
+    sides = {side: getattr(data, side).model_dump() for side in kind.sides_of}
+    hint = {"hint": card_hint(recipe)} if kind.needs_path else {}
     return DATASETS.build(data.kind, **common, **sides, **data.args, **hint, seed=recipe.train.seed)
 
 
 def domain_channels(recipe: Recipe) -> dict[str, int]:
     """{key: channels} of a recipe; 3 where it still says auto."""
-    sides = {side: getattr(recipe.data, side).channels for side in ("a", "b")}
-    a, b = (3 if sides[side] == "auto" else sides[side] for side in ("a", "b"))
+    sides = DATASETS.get(recipe.data.kind).sides_of
+    found = [3 if (count := getattr(recipe.data, side).channels) == "auto" else count for side in sides]
     if recipe.data.args.get("direction") == "ba":
-        a, b = b, a
-    return dict(zip(METHODS.get(recipe.method.name).keys, (a, b), strict=True))
+        found.reverse()
+    return dict(zip(METHODS.get(recipe.method.name).keys, found, strict=True))
+
+
+def wiring(recipe: Recipe) -> dict[str, tuple[str, int, int]]:
+    """{network: (recipe section, channels or latents in, out)} of the recipe's method."""
+    return METHODS.get(recipe.method.name).wiring(domain_channels(recipe), recipe.method.args)
 
 
 def method(recipe: Recipe, runtime):
     """Networks, optimizers and the method of a resolved recipe, on the runtime's device, seeded by train.seed."""
     kind = METHODS.get(recipe.method.name)
     nets = {}
-    for name, (section, ins, outs) in kind.wiring(domain_channels(recipe)).items():
+    for name, (section, ins, outs) in wiring(recipe).items():
         torch.manual_seed(derive(recipe.train.seed, "init", name))
-        nets[name] = runtime.prepare(network(section, getattr(recipe, section), ins, outs)).train()
+        net = network(section, getattr(recipe, section), ins, outs, recipe.data.crop_size)
+        nets[name] = runtime.prepare(net).train()
     optimizers = {}
     for group, members in kind.groups.items():
         node = recipe.optimizer[group]
@@ -71,7 +78,7 @@ def method(recipe: Recipe, runtime):
         nets,
         optimizers,
         runtime,
-        objective=OBJECTIVES.build(chosen.objective),
+        objective=OBJECTIVES.build(chosen.objective) if kind.adversarial else None,
         constraint=CONSTRAINTS.build(chosen.constraint.name, **chosen.constraint.args),
         augment=DiffAugment(recipe.augment.policy),
         num_critic=chosen.num_critic,
@@ -87,36 +94,59 @@ def weights_meta(recipe: Recipe, name: str, built, data) -> dict[str, dict]:
         built: the method.
         data: the data set, whose domains and layout go along.
     """
-    metas, direction = {}, recipe.data.args.get("direction") if "input" in data.keys else None
+    metas = {}
     for export, net_name in built.exports.items():
         source, target = built.maps[net_name]
         net, node = built.nets[net_name], recipe.generator
         args = {key: BAKED.get(key, value) for key, value in node.args.items()}
         metas[export] = {
-            "kind": "generator",
             "version": __version__,
             "recipe": name,
             "method": recipe.method.name,
             "export": export,
-            "direction": direction or f"{source}{target}",
-            "net": {"name": node.name, "args": args, "in_channels": net.in_channels, "out_channels": net.out_channels},
-            "input": _domain_meta(data.domains[source]),
+            "net": {
+                "name": node.name,
+                "args": args,
+                "in_channels": net.in_channels,
+                "out_channels": net.out_channels,
+                **({"size": net.size} if net.sized else {}),
+            },
             "output": _domain_meta(data.domains[target]),
-            "side": data.side,  # the half of a side-by-side file that is the input, if the data are such files
             "load_size": recipe.data.load_size,
             "crop_size": recipe.data.crop_size,
-            "multiple": net.multiple,
-            "minimum": net.minimum,
             "translate": recipe.translate.model_dump(),
+            **(_sampler_meta(built) if source is None else _translator_meta(recipe, data, source, target, net)),
         }
     return metas
+
+
+def _translator_meta(recipe: Recipe, data, source: str, target: str, net: nn.Module) -> dict:
+    """Of a network that reads pictures of the domain `source`."""
+    direction = recipe.data.args.get("direction") if "input" in data.keys else None
+    return {
+        "kind": "generator",
+        "direction": direction or f"{source}{target}",
+        "input": _domain_meta(data.domains[source]),
+        "side": data.side,  # the half of a side-by-side file that is the input, if the data are such files
+        "multiple": net.multiple,
+        "minimum": net.minimum,
+    }
+
+
+def _sampler_meta(built) -> dict:
+    """Of a network that makes pictures of latents."""
+    return {"kind": "sampler", "prior": {"name": built.prior.name, "size": built.prior.size}}
 
 
 def _domain_meta(domain) -> dict:
     return {"channels": domain.channels, "range": list(domain.range), "depth": domain.depth, "page": domain.page}
 
 
-def network(section: str, node: Named, ins: int, outs: int) -> nn.Module:
-    """The network that a recipe's section describes, between these channel counts (a discriminator reads `ins`)."""
-    channels = (ins, outs) if section == "generator" else (ins,)
-    return NETS[section].build(node.name, *channels, **node.args)
+def network(section: str, node: Named, ins: int, outs: int, size: int) -> nn.Module:
+    """The network that a recipe's section describes, between these channel counts (a discriminator reads `ins`).
+
+    `size` is the side of the training pictures, for networks that are laid out for one size.
+    """
+    kind = NETS[section].get(node.name)
+    channels = (ins,) if section == "discriminator" else (ins, outs)
+    return kind(*channels, *((size,) if kind.sized else ()), **node.args)

@@ -47,6 +47,13 @@ RULES = {
         "of those of real pictures). Start anew (--fresh) with a lower optimizer.*.lr, with DiffAugment, or from "
         "another train.seed; see with i2i data check that pairs do belong together.",
     ),
+    # The same for a generator of latents: how much its samples differ from one another.
+    "samples alike": Rule(
+        0.05, 0.10, 2,
+        "{who} has collapsed: its samples are nearly all alike (their differences are {value:.1%} of those of real "
+        "pictures). Start anew (--fresh) with a lower optimizer.*.lr, another method.objective or method.constraint, "
+        "DiffAugment, or from another train.seed.",
+    ),
     # How much an output differs from its input, relative to how much pictures of the other domain do. 5 % is about
     # three of 256 levels for photographs, which no eye sees; horse2zebra is at 45 % from step 200 on.
     "nothing changed": Rule(
@@ -147,6 +154,10 @@ class Alarms:
             return
         for export, net in self.method.exports.items():
             source, target = self.method.maps[net]
+            if source is None:
+                reals = [self._small(target, real) for real in pictures[target]]
+                self.look_at_samples(net, step, [self._small(target, out) for _, out in drawn[export]], reals)
+                continue
             made = [(given, out) for given, out in drawn[export] if any(given is real for real in pictures[source])]
             inputs = [self._small(source, given) for given, _ in made]
             self.look_at(
@@ -158,6 +169,12 @@ class Alarms:
             self.looked = step
             for critic, share in self.memorised().items():
                 self.measure("d memorises", critic, step, share)
+
+    def look_at_samples(self, net: str, step: int, outputs: list[Tensor], reals: list[Tensor]) -> None:
+        """Measures a generator of latents: its samples against each other, as real pictures are against each other."""
+        real = _spread(reals)
+        if real > 0.02:
+            self.measure("samples alike", net, step, _spread(outputs) / real)
 
     def look_at(self, net: str, step: int, inputs: list[Tensor], outputs: list[Tensor], reals: list[Tensor]) -> None:
         """Measures one generator on its previews, (C, SIDE, SIDE) in [-1, 1] each."""

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from i2i.nets.shapes import inputs, parts
+
 GRAPHS = 32  # of one function at most, beyond which it runs uncompiled; under bf16 all networks share one
 
 
@@ -24,7 +26,7 @@ def compile_nets(method, crop: int, batch_size: int, say: Callable[[str], None])
     torch._dynamo.config.recompile_limit = GRAPHS
     for name, net in method.nets.items():
         net.compile(dynamic=False)  # sizes do not change in training; a guess that they might costs a compilation
-        pictures = torch.zeros(batch_size, net.in_channels, crop, crop, device=device)
+        pictures = torch.zeros(inputs(net, batch_size, crop), device=device)
         try:
             with _untouched(net):
                 _run(net, pictures, trained=True)
@@ -50,8 +52,7 @@ def plain(method) -> None:
 def _run(net: nn.Module, pictures: Tensor, trained: bool) -> None:
     net.requires_grad_(trained)
     outputs = net(pictures.clone().requires_grad_(not trained))
-    scales = [outputs] if isinstance(outputs, Tensor) else outputs
-    sum(scale.float().mean() for scale in scales).backward()
+    sum(part.float().mean() for part in parts(outputs)).backward()
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from i2i.infer.grid import LARGEST
 WARM_UP, PROBE = 3.0, 6.0  # seconds of steps that are not timed, and that are
 FEWEST, MOST = 3, 20  # steps that are timed
 READS = 8  # samples that are read to time the reader
-PREVIEWS = 4  # rows of a sample grid
 PNG = 0.6  # bytes of a PNG for each byte of a photograph's pixels, roughly
 
 
@@ -208,11 +207,13 @@ def samples_size(method, recipe: Recipe) -> int:
     """Bytes of all sample grids, and of TensorBoard's copies, roughly."""
     train = recipe.train
     grids = 2 + (train.steps // train.sample_every if train.sample_every else 1)
-    rows = {key: [key] * PREVIEWS for key in method.keys}
-    columns = method.preview({export: lambda picture: picture for export in method.exports}, rows)
+    rows = {key: [key] * method.previews for key in method.keys}
+    reads = {export: method.maps[net][0] is not None for export, net in method.exports.items()}
+    models = {export: (lambda given: given) if it else (lambda count: [0] * count) for export, it in reads.items()}
+    cells = sum(map(len, method.preview(models, rows).values()))
     side = min(recipe.data.load_size or recipe.data.crop_size, LARGEST)
     copies = 2 if train.tracker == "tensorboard" else 1
-    return round(grids * copies * len(columns) * PREVIEWS * side**2 * 3 * PNG)
+    return round(grids * copies * cells * side**2 * 3 * PNG)
 
 
 class Memory:

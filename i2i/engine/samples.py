@@ -10,8 +10,10 @@ import torch
 from i2i.data.domain import Domain
 from i2i.errors import UserError
 from i2i.infer.grid import grid
+from i2i.infer.models import MODELS
 from i2i.infer.network import build_network
-from i2i.infer.translator import Translator
+from i2i.infer.sampler import Sampler
+from i2i.infer.scatter import scatter
 from i2i.infer.weights import read_meta, write_tensors
 
 
@@ -61,7 +63,14 @@ class Seen(NamedTuple):
 
 
 def sheet(columns: Mapping[str, Sequence[Seen]], path: Path) -> None:
-    """A sample grid of pictures of any depth and channels; a title says so where not all channels are shown."""
+    """A sample grid of pictures of any depth and channels; a title says so where not all channels are shown.
+
+    Points, which are pictures of one pixel, are drawn as points.
+    """
+    if all(one.pixels.shape[:2] == (1, 1) for seen in columns.values() for one in seen):
+        scatter({title: np.stack([one.pixels[0, 0] for one in seen]) for title, seen in columns.items()},
+                next(seen[0].domain.range for seen in columns.values()), path)  # fmt: skip
+        return
     titled = {f"{title}{_part(seen[0].domain) if seen else ''}": seen for title, seen in columns.items()}
     grid({title: [domain.shown(pixels) for pixels, domain in seen] for title, seen in titled.items()}, path)
 
@@ -74,7 +83,7 @@ def _part(domain: Domain) -> str:
 def draw(
     path: Path, method, files: dict, pictures: dict, domains: Mapping[str, Domain], device: torch.device
 ) -> dict[str, list]:
-    """A sample grid: the method's columns, each output made by the translator that users get.
+    """A sample grid: the method's columns, each output made by the translator or sampler that users get.
 
     Args:
         files: as `exported` gives them.
@@ -82,22 +91,32 @@ def draw(
         domains: {key: its domain}.
 
     Returns:
-        {export: [(pixels that its translator was given, pixels that it made)]}, in the order of the calls.
+        {export: [(pixels that its translator was given, pixels that it made)]}, in the order of the calls; a sampler
+        is given nothing, None.
     """
-    translators = {
-        name: Translator(build_network(meta, tensors), meta, device) for name, (tensors, meta) in files.items()
+    models = {
+        name: MODELS[meta["kind"]](build_network(meta, tensors), meta, device) for name, (tensors, meta) in files.items()
     }
-    made = {name: [] for name in translators}
+    made = {name: [] for name in models}
 
     def translate(name: str):
         def apply(seen: Seen) -> Seen:
-            translator = translators[name]
+            translator = models[name]
             output = translator.pixels(seen.pixels, size=translator.preview_size(seen.pixels))
             made[name].append((seen.pixels, output))
             return Seen(output, translator.output)
 
         return apply
 
+    def sample(name: str):
+        def apply(count: int) -> list[Seen]:
+            drawn = models[name].pixels(count)
+            made[name] += [(None, pixels) for pixels in drawn]
+            return [Seen(pixels, models[name].output) for pixels in drawn]
+
+        return apply
+
+    called = {name: (sample if isinstance(model, Sampler) else translate)(name) for name, model in models.items()}
     given = {key: [Seen(pixels, domains[key]) for pixels in pictures[key]] for key in pictures}
-    sheet(method.preview({name: translate(name) for name in translators}, given), path)
+    sheet(method.preview(called, given), path)
     return made

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from i2i.nets.shapes import inputs, parts
+
 
 def summary(method, crop: int, batch_size: int) -> str:
     """One line per layer that has weights, for each network of `method` at its training size."""
@@ -25,7 +27,7 @@ def _layers(net: nn.Module, crop: int, batch_size: int) -> list[str]:
                     lambda m, i, out, name=name, count=count: rows.append((name, m, out, count))
                 )
             )
-    shape = (batch_size, net.in_channels, crop, crop)
+    shape = inputs(net, batch_size, crop)
     was_training = net.training
     try:
         with torch.no_grad():
@@ -37,6 +39,6 @@ def _layers(net: nn.Module, crop: int, batch_size: int) -> list[str]:
             hook.remove()
     kinds = [type(module).__name__.removeprefix("Parametrized") for _, module, _, _ in rows]
     return [
-        f"  {name:<28} {kind:<16} {' x '.join(map(str, out.shape)):<22} {count:>12,}"
+        f"  {name:<28} {kind:<16} {' x '.join(map(str, parts(out)[0].shape)):<22} {count:>12,}"
         for (name, _, out, count), kind in zip(rows, kinds, strict=True)
     ]

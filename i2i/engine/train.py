@@ -29,8 +29,6 @@ from i2i.engine.summary import summary
 from i2i.engine.watching import Watching
 from i2i.infer.models import RUNS
 
-PREVIEWS = 4
-
 
 class Interrupted(Everywhere):
     """The run was asked to stop and has saved itself."""
@@ -149,6 +147,11 @@ class Run:
     def leads(self) -> bool:
         return self.folder is not None
 
+    @property
+    def draws(self) -> bool:
+        """Whether what is trained makes pictures of noise, and not of pictures."""
+        return self.method.generator_takes == "latents"
+
     def to_the_end(self, stack: ExitStack) -> Path:
         settings = self.recipe.train
         found = self.processes.alike(lambda: checkpoint.newest(self.path, self.say) if self.leads else None)
@@ -202,7 +205,7 @@ class Run:
             raise Interrupted(self.path, last, self.received[0])
         self.say(
             f"finished: {self.path} ({', '.join(f'{name}.safetensors' for name in self.method.exports)}). "
-            "Next: i2i translate FOLDER"
+            f"Next: {f'i2i generate {shlex.quote(str(self.path))}' if self.draws else 'i2i translate FOLDER'}"
         )
         return self.path
 
@@ -263,7 +266,7 @@ class Run:
 
     def first_samples(self) -> None:
         """The training pictures as the networks get them, and what the untrained generator makes."""
-        items = [self.data.item(0, index)[0] for index in range(min(PREVIEWS, len(self.data)))]
+        items = [self.data.item(0, index)[0] for index in range(min(len(self.preview_rows()), len(self.data)))]
         domains = self.data.domains
         shown = {
             key: [samples.Seen(domains[key].to_pixels(item[key]), domains[key]) for item in items]
@@ -280,12 +283,15 @@ class Run:
         self.say(log_line(step, self.recipe.train.steps, scalars, rate))
         self.watching.log(step, scalars, rate)
 
+    def preview_rows(self) -> list[dict]:
+        """Held-out pictures that sample grids are drawn of, or beside."""
+        return self.data.previews(self.method.previews)
+
     def sample(self, step: int) -> None:
         if not self.leads:
             return
         if self.pictures is None:
-            rows = self.data.previews(PREVIEWS)
-            self.pictures = {key: [row[key] for row in rows] for key in self.data.keys}
+            self.pictures = {key: [row[key] for row in self.preview_rows()] for key in self.data.keys}
         path = self.path / "samples" / f"{step:06d}.png"
         files, domains = self.files(step), self.data.domains
         drawn = samples.draw(path, self.method, files, self.pictures, domains, self.runtime.device)

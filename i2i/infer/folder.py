@@ -100,7 +100,7 @@ def translate(
     base = Path(os.path.expanduser(out)) if out is not None else file.parent / FOLDER
     report = Report()
     jobs = _plan(paths, base, report, say)
-    translator = models.read(file, direction, device)
+    translator = models.translator(file, direction, device)
     _refuse_options(translator, file, size, samples, paired)
     page = translator.page(page)
     headers = {job: _header(job.source, page) for job in jobs}

@@ -1,5 +1,6 @@
 """Sheets of pictures for people: a titled column for each kind, a row for each sample."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +14,11 @@ WHITE, INK, HAIRLINE = (255, 255, 255), (34, 34, 34), (222, 222, 222)
 MARGIN, GAP = 20, 10  # pixels around the sheet and between cells
 LARGEST, SMALLEST = 320, 96  # a picture's longer side: what has more is shrunk, what has less enlarged
 TITLE = 17  # height of letters, in pixels
+BLOCK, BLOCK_CELL = 8, 160  # a single column of more pictures becomes a block, whose pictures are no larger than this
 
 
 def grid(columns: Mapping[str, Sequence[np.ndarray]], path: str | os.PathLike, *, largest: int = LARGEST) -> None:
-    """Writes a sheet of pictures as PNG, whole or not at all.
+    """Writes a sheet of pictures as PNG, whole or not at all. One kind alone, of many, is laid out as a block, by rows.
 
     Args:
         columns: title -> pictures (H, W, C) or (H, W), uint8, C 1 (drawn grey) or 3, as `Domain.shown` gives them.
@@ -27,10 +29,19 @@ def grid(columns: Mapping[str, Sequence[np.ndarray]], path: str | os.PathLike, *
     Raises:
         ValueError: no pictures, or arrays that are none. OSError: nothing was written.
     """
-    shown = {title: [_fitted(_shown(pixels), largest) for pixels in pictures] for title, pictures in columns.items()}
-    if not any(shown.values()):
+    if not any(columns.values()):
         raise ValueError("a sheet needs at least one picture.")
+    if len(columns) == 1 and max(map(len, columns.values())) > BLOCK:
+        columns, largest = _block(columns), min(largest, BLOCK_CELL)
+    shown = {title: [_fitted(_shown(pixels), largest) for pixels in pictures] for title, pictures in columns.items()}
     write(path, np.array(_sheet(shown)))
+
+
+def _block(columns: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Sequence[np.ndarray]]:
+    """One column as several of about as many rows; the first keeps the title, the others have blanks for theirs."""
+    ((title, pictures),) = columns.items()
+    across = math.ceil(math.sqrt(len(pictures)))
+    return {title if place == 0 else " " * place: pictures[place::across] for place in range(across)}
 
 
 def _sheet(columns: Mapping[str, Sequence[np.ndarray]]) -> Image.Image:

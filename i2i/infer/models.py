@@ -8,6 +8,7 @@ import torch
 
 from i2i.errors import UserError
 from i2i.infer.network import build_network
+from i2i.infer.sampler import Sampler
 from i2i.infer.translator import Translator
 from i2i.infer.weights import read_tensors
 from i2i.registry import nearest
@@ -16,10 +17,11 @@ RUNS = Path("runs")
 DIRECTIONS = ("ab", "ba")
 ONE = "generator.safetensors"
 TRAIN = "i2i train RECIPE"
+MODELS = {"generator": Translator, "sampler": Sampler}  # kind of a weights file -> what it becomes
 
 
-def load(source: Any = None, direction: str | None = None, device: str = "auto") -> Translator:
-    """The translator of a trained model.
+def load(source: Any = None, direction: str | None = None, device: str = "auto") -> Translator | Sampler:
+    """The translator of a trained model; of one that makes pictures of noise, its sampler.
 
     Args:
         source: a .safetensors file, a run folder (a path, or an object with a `path`), or None for the newest run.
@@ -32,23 +34,40 @@ def load(source: Any = None, direction: str | None = None, device: str = "auto")
     return read(find(source, direction), direction, device)
 
 
-def read(path: Path, direction: str | None = None, device: str = "auto") -> Translator:
+def read(path: Path, direction: str | None = None, device: str = "auto") -> Translator | Sampler:
     """`load` of a weights file that `find` found."""
     place = pick_device(device)
     tensors, meta = read_tensors(path)
-    if meta.get("kind") != "generator":
-        what = {"checkpoint": "a checkpoint, for continuing a run"}.get(
-            meta.get("kind"), f"of kind {meta.get('kind')!r}"
-        )
+    kind = meta.get("kind")
+    if kind not in MODELS:
+        what = "a checkpoint, for continuing a run" if kind == "checkpoint" else f"of kind {kind!r}"
         raise UserError(
             f"{path} is {what}, not weights to translate with; give its run folder, or a generator file in it."
         )
+    if direction is not None and kind == "sampler":
+        raise UserError(f"{path} draws pictures from noise, in no direction; leave the direction out.")
     if direction is not None and meta.get("direction") != direction:
         raise UserError(
             f"{path} translates in the direction {meta.get('direction')}, not {direction}; leave the direction out, or "
             "give the run folder of a model that was trained for both."
         )
-    return Translator(build_network(meta, tensors, str(path)), meta, place)
+    return MODELS[kind](build_network(meta, tensors, str(path)), meta, place)
+
+
+def translator(path: Path, direction: str | None = None, device: str = "auto") -> Translator:
+    """`read` of weights that translate; UserError for others."""
+    model = read(path, direction, device)
+    if not isinstance(model, Translator):
+        raise UserError(f"{path} draws pictures from noise and reads none; draw some with  i2i generate {path.parent}")
+    return model
+
+
+def sampler(path: Path, device: str = "auto") -> Sampler:
+    """`read` of weights that draw pictures from noise; UserError for others."""
+    model = read(path, None, device)
+    if not isinstance(model, Sampler):
+        raise UserError(f"{path} translates pictures and draws none from noise; give it some with  i2i translate FOLDER")
+    return model
 
 
 def find(source: Any = None, direction: str | None = None) -> Path:

@@ -27,7 +27,8 @@ def build_network(meta: Mapping[str, Any], tensors: Mapping[str, Tensor], name: 
     try:
         net = meta["net"]
         with torch.device("meta"), _Undrawn():
-            network = GENERATORS.build(net["name"], net["in_channels"], net["out_channels"], **net["args"])
+            shapes = [net[key] for key in ("in_channels", "out_channels", "size") if key in net]
+            network = GENERATORS.build(net["name"], *shapes, **net["args"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{name}: the network that it describes cannot be built ({_words(error)}); it was written by i2i "

@@ -18,6 +18,7 @@ from i2i.data.domain import Domain
 from i2i.data.pictures import Picture, filled, pixel_cap, read, to_channels
 from i2i.errors import UserError
 from i2i.infer.convert import alpha_like, from_image, join_alpha, split_alpha, to_image
+from i2i.infer.exactly import exactly
 from i2i.infer.padding import crop, pad
 from i2i.seeds import derive
 
@@ -219,7 +220,7 @@ class Translator:
             x = _resized(x, _scaled(native, size, name))
         padded, corner = pad(x[None], self.multiple, self.minimum)
         seed = derive(self.seed, x.numpy().tobytes(), sample) if self.draws else None
-        with torch.no_grad(), _exactly(self.device, seed), _enough_memory(name, native, self.device):
+        with torch.no_grad(), exactly(self.device, seed), _enough_memory(name, native, self.device):
             y = self.net(padded.to(self.device)).to("cpu", torch.float32)
         y = crop(y, corner, x.shape[-2:])[0].contiguous()
         return y if y.shape[-2:] == native else _resized(y, native)
@@ -234,25 +235,6 @@ def _under_policy(net: nn.Module, norm: str, dropout: bool) -> nn.Module:
         if isinstance(module, _DropoutNd) and dropout:
             module.train()
     return net
-
-
-@contextlib.contextmanager
-def _exactly(device: torch.device, seed: int | None) -> Iterator[None]:
-    """fp32 as it is written: no autocast, no TF32, no kernel chosen by a stopwatch; noise from `seed` alone."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        if device.type == "cuda":
-            stack.enter_context(torch.cuda.device(device))
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False))
-        if seed is None:
-            yield
-            return
-        # only this device's generator: torch.manual_seed would also move those of all others
-        random = torch.random if device.type == "cpu" else torch.get_device_module(device)
-        state = random.get_rng_state()
-        stack.callback(random.set_rng_state, state)
-        (torch.default_generator if device.type == "cpu" else random).manual_seed(seed)
-        yield
 
 
 @contextlib.contextmanager

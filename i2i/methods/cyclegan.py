@@ -40,7 +40,7 @@ class CycleGAN(Method):
         self.pools = {"a": ImagePool(pool_size), "b": ImagePool(pool_size)}
 
     @staticmethod
-    def wiring(channels):
+    def wiring(channels, arguments):
         a, b = channels["a"], channels["b"]
         return {
             "G_ab": ("generator", a, b),
@@ -102,8 +102,8 @@ class CycleGAN(Method):
         a, b = batch["a"], batch["b"]
         return {"D_a": (self.D_a(a), self.D_a(self.G_ba(b))), "D_b": (self.D_b(b), self.D_b(self.G_ab(a)))}
 
-    def preview(self, translate, pictures):
-        ab, ba = translate["generator_ab"], translate["generator_ba"]
+    def preview(self, models, pictures):
+        ab, ba = models["generator_ab"], models["generator_ba"]
         a, b = pictures["a"], pictures["b"]
         b_fake, a_fake = [ab(x) for x in a], [ba(x) for x in b]
         return {

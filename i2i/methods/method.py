@@ -38,8 +38,12 @@ class Method:
     keys: ClassVar[tuple[str, ...]]  # what a batch holds, in the order of `channels`
     groups: ClassVar[dict[str, tuple[str, ...]]]  # group -> the networks that its optimizer updates
     exports: ClassVar[dict[str, str]]  # weights file -> the network it holds
-    maps: ClassVar[dict[str, tuple[str, str]]]  # exported network -> (domain it reads, domain it writes)
+    maps: ClassVar[dict[str, tuple[str | None, str]]]  # exported network -> (domain it reads, or None: latents; writes)
+    sections: ClassVar[tuple[str, ...]] = ("generator", "discriminator")  # of a recipe, that describe its networks
+    generator_takes: ClassVar[str] = "pictures"  # or latents
+    adversarial: ClassVar[bool] = True  # whether it has an objective, a constraint, a critic to be augmented
     paired: ClassVar[bool] = True  # whether the pictures of a sample belong together
+    previews: ClassVar[int] = 4  # pictures of a kind in a sample grid
     duels: ClassVar[dict[str, Duel]] = {}  # discriminator -> how it stands
 
     def __init__(
@@ -59,8 +63,8 @@ class Method:
             setattr(self, name, net)
 
     @staticmethod
-    def wiring(channels: Mapping[str, int]) -> dict[str, tuple[str, int, int]]:
-        """{network: (recipe section, channels in, channels out)} for the channel counts of the domains."""
+    def wiring(channels: Mapping[str, int], arguments: Mapping[str, Any]) -> dict[str, tuple[str, int, int]]:
+        """{network: (recipe section, channels or latents in, out)} for the domains' channels and its own arguments."""
         raise NotImplementedError
 
     @staticmethod
@@ -83,10 +87,9 @@ class Method:
         """{discriminator: (its logits on a batch's real pictures, on G's)}, un-augmented: only for watching."""
         return {}
 
-    def preview(self, translate: Mapping[str, Callable], pictures: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """Columns of a sample grid, {title: a picture per row}; `translate[export](picture)` is what users will run.
-
-        A picture is passed on as it comes: it knows its own domain, by which it is shown.
+    def preview(self, models: Mapping[str, Callable], pictures: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """Columns of a sample grid, {title: a picture per row}; `models[export]` is what users will run: a translator,
+        called with a picture (which is passed on as it comes: it knows its own domain), or a sampler, with a count.
         """
         raise NotImplementedError
 

@@ -30,7 +30,7 @@ class Pix2Pix(Method):
         self.lam_l1 = lam_l1
 
     @staticmethod
-    def wiring(channels):
+    def wiring(channels, arguments):
         x, y = channels["input"], channels["target"]
         return {"G": ("generator", x, y), "D": ("discriminator", x + y, 1)}
 
@@ -58,9 +58,9 @@ class Pix2Pix(Method):
         x, y = batch["input"], batch["target"]
         return {"D": (self.D(torch.cat((x, y), dim=1)), self.D(torch.cat((x, self.G(x)), dim=1)))}
 
-    def preview(self, translate, pictures):
+    def preview(self, models, pictures):
         return {
             "input": pictures["input"],
-            "output": [translate["generator"](x) for x in pictures["input"]],
+            "output": [models["generator"](x) for x in pictures["input"]],
             "target": pictures["target"],
         }

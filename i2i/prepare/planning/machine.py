@@ -8,10 +8,10 @@ import psutil
 import torch
 from torch import nn
 
-from i2i.build.make import domain_channels, network
+from i2i.build.make import network, wiring
 from i2i.config import Recipe
 from i2i.errors import UserError
-from i2i.methods import METHODS
+from i2i.nets.shapes import inputs, parts
 
 GB = 1e9
 # share of the memory that a plan counts on, and what the device's library takes for itself beside the tensors
@@ -70,10 +70,10 @@ def needed(recipe: Recipe, kind: str) -> float:
     """
     crop, batch = recipe.data.crop_size, recipe.train.batch_size
     total = 0.0
-    for name, (section, ins, outs) in METHODS.get(recipe.method.name).wiring(domain_channels(recipe)).items():
+    for name, (section, ins, outs) in wiring(recipe).items():
         with torch.device("meta"):
-            net = network(section, getattr(recipe, section), ins, outs).train()
-            x = torch.empty(batch, ins, crop, crop)
+            net = network(section, getattr(recipe, section), ins, outs, crop).train()
+            x = torch.empty(inputs(net, batch, crop))
         total += 4 * sum(4 * parameter.numel() for parameter in net.parameters())
         total += _SLACK * _CALLS[recipe.method.name][name] * kept(net, x)
     return total + _OWN[kind]
@@ -90,7 +90,6 @@ def kept(net: nn.Module, x: torch.Tensor) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         out = net(x)
-    outs = out if isinstance(out, (list, tuple)) else [out]
-    for tensor in outs:
+    for tensor in parts(out):
         note(tensor)
     return sum(tensor.untyped_storage().nbytes() for place, tensor in seen.items() if place not in own)
