@@ -10,7 +10,8 @@ from torch.nn.utils.parametrizations import spectral_norm as _spectral_norm
 from i2i.registry import nearest
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-GRAMMAR = "normal_<std>, xavier_<gain>, orthogonal_<gain>, kaiming, default"
+NUMBERED = ("normal", "uniform", "xavier", "orthogonal")
+GRAMMAR = "normal_<std>, uniform_<range>, xavier_<gain>, orthogonal_<gain>, kaiming, default"
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?")
 
 
@@ -21,6 +22,8 @@ def init_weights(net: nn.Module, init: str) -> None:
         init: one of
             normal_<std>: weights N(0, std), BatchNorm scales N(1, std); normal_0.02 is DCGAN's (Radford et al., 2016),
                 pix2pix's and CycleGAN's.
+            uniform_<range>: weights U(-range, range), as the code of Goodfellow et al. (2014) draws them: 0.05 for G's,
+                0.005 for D's.
             xavier_<gain>: normal weights after Glorot and Bengio (2010).
             orthogonal_<gain>: gain times an orthogonal matrix (Saxe et al., 2014).
             kaiming: normal weights of variance 2 / fan-in (He et al., 2015).
@@ -41,7 +44,7 @@ def init_weights(net: nn.Module, init: str) -> None:
             _draw(module.weight, scheme, number)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d) and scheme == "normal":
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and scheme == "normal":
             nn.init.normal_(module.weight, 1.0, number)
             nn.init.zeros_(module.bias)
 
@@ -49,6 +52,8 @@ def init_weights(net: nn.Module, init: str) -> None:
 def _draw(weight: nn.Parameter, scheme: str, number: float) -> None:
     if scheme == "normal":
         nn.init.normal_(weight, 0.0, number)
+    elif scheme == "uniform":
+        nn.init.uniform_(weight, -number, number)
     elif scheme == "xavier":
         nn.init.xavier_normal_(weight, gain=number)
     elif scheme == "orthogonal":
@@ -63,8 +68,8 @@ def _parse(init: str) -> tuple[str, float]:
         if underscore:
             raise ValueError(f"init is {init!r}; {scheme} takes no number. Write init: {scheme}.")
         return scheme, math.nan
-    if scheme not in ("normal", "xavier", "orthogonal"):
-        hint = nearest(scheme, ["normal", "xavier", "orthogonal", "kaiming", "default"])
+    if scheme not in NUMBERED:
+        hint = nearest(scheme, [*NUMBERED, "kaiming", "default"])
         raise ValueError(f"init is {init!r}; it must be one of {GRAMMAR}.{hint}")
     number = float(written) if _NUMBER.fullmatch(written) else math.nan
     if not 0 < number < math.inf:
@@ -73,11 +78,14 @@ def _parse(init: str) -> tuple[str, float]:
 
 
 def spectral_normalise(net: nn.Module) -> None:
-    """Divides the weight of every convolution by its largest singular value, as a matrix of one row per output channel.
+    """Divides the weight of every convolution and linear layer by its largest singular value.
+
+    The weight is taken as a matrix of one row per output channel. A linear layer is then 1-Lipschitz; a convolution
+    need not be, since its kernels overlap.
 
     Spectral normalization (Miyato et al., 2018), Algorithm 1: one power iteration per forward in training mode, none in
     eval mode. Comes after `init_weights`, whose values are those of the true weights.
     """
     for module in list(net.modules()):
-        if isinstance(module, CONVOLUTIONS):
+        if isinstance(module, (*CONVOLUTIONS, nn.Linear)):
             _spectral_norm(module)

@@ -105,6 +105,12 @@ def at_least(least: int, name: str, value: int, usual: str) -> None:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}. Usual is {usual}.")
 
 
+def share(name: str, value: float, usual: str) -> None:
+    """ValueError unless `value` is a number from 0 on and below 1; `usual` ends the sentence on what to give."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ValueError(f"{name} is {value!r}; it must be at least 0 and below 1. Usual is {usual}.")
+
+
 def one_of(name: str, value: str, choices: Any) -> None:
     """ValueError unless `value` is one of the strings of a Literal."""
     known = get_args(choices)
@@ -132,4 +138,24 @@ def check_pictures(net: nn.Module, x: Tensor) -> None:
         raise ValueError(
             f"{name} got pictures of {height} x {width} pixels (height x width); its sides must be {allowed}"
             f"at least {net.minimum}. Pad them to {fits[0]} x {fits[1]}, or crop."
+        )
+
+
+def check_sized(net: nn.Module, x: Tensor) -> None:
+    """ValueError unless x is (B, net.in_channels, net.size, net.size)."""
+    check_pictures(net, x)
+    height, width = x.shape[2:]
+    if (height, width) != (net.size, net.size):
+        raise ValueError(
+            f"{type(net).__name__} got pictures of {height} x {width} pixels (height x width); this one takes "
+            f"{net.size} x {net.size} alone. Crop or resize them (data.crop_size), or build it with another size."
+        )
+
+
+def check_latents(net: nn.Module, z: Tensor) -> None:
+    """ValueError unless z is (B, net.in_channels)."""
+    if z.dim() != 2 or z.shape[1] != net.in_channels:
+        raise ValueError(
+            f"{type(net).__name__} got a tensor of shape {tuple(z.shape)}; it takes latents of shape "
+            f"(B, {net.in_channels}). A single latent becomes a batch by z.unsqueeze(0)."
         )

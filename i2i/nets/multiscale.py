@@ -9,6 +9,8 @@ is there: a side of n pixels becomes ceil(n / 2), and no pixel is left out. Depa
 are padded as in pix2pix's PatchGAN (`patchgan`), which is what each scale is; and scales come finest first.
 """
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -35,6 +37,8 @@ class MultiScale(nn.Module):
         ValueError: an argument outside its range; in `forward`, a picture of other channels or sides.
     """
 
+    takes: ClassVar[str] = "pictures"
+    sized: ClassVar[bool] = False
     multiple = 1
 
     def __init__(

@@ -4,6 +4,8 @@ With num_layers 3 and width 64, in the paper's words: C64-C128-C256-C512, then o
 Strides are 2, 2, 2, 1, 1, so that each logit sees 70 x 70 pixels; with num_layers 1, 2, 4, 5: 16, 34, 142, 286.
 """
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from i2i.nets import DISCRIMINATORS
@@ -27,6 +29,8 @@ class PatchGAN(nn.Module):
         ValueError: an argument outside its range; in `forward`, a picture of other channels or sides.
     """
 
+    takes: ClassVar[str] = "pictures"
+    sized: ClassVar[bool] = False
     multiple = 1
 
     def __init__(

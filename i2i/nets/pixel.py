@@ -1,5 +1,7 @@
 """The PixelGAN discriminator: a PatchGAN of 1 x 1 patches, one logit per pixel (Isola et al., 2017, section 4.4)."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from i2i.nets import DISCRIMINATORS
@@ -23,6 +25,8 @@ class PixelGAN(nn.Module):
         ValueError: an argument outside its range; in `forward`, a picture of other channels or sides.
     """
 
+    takes: ClassVar[str] = "pictures"
+    sized: ClassVar[bool] = False
     multiple = 1
 
     def __init__(

@@ -4,6 +4,8 @@ After Johnson et al. (2016). With num_blocks 9 and width 64, in the paper's word
 u128, u64, c7s1-3. The paper takes 6 blocks for pictures of 128 px and 9 for 256 px and more.
 """
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from i2i.nets import GENERATORS
@@ -66,6 +68,8 @@ class ResNet(nn.Module):
         ValueError: an argument outside its range; in `forward`, a picture of other channels or sides.
     """
 
+    takes: ClassVar[str] = "pictures"
+    sized: ClassVar[bool] = False
     multiple = 4
     minimum = 8  # at a quarter of the size InstanceNorm needs more than one pixel
 

@@ -19,6 +19,7 @@ zero, as the paper's erratum says), and dropout is one level higher than in the 
 """
 
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +60,9 @@ class UNet(nn.Module):
     Raises:
         ValueError: an argument outside its range; in `forward`, a picture of other channels or sides.
     """
+
+    takes: ClassVar[str] = "pictures"
+    sized: ClassVar[bool] = False
 
     def __init__(
         self,

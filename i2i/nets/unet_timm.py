@@ -13,6 +13,8 @@ An encoder that begins at 1/4 (ConvNeXt) leaves 1/2 without a skip. Dropout is p
 section 3.2), in the three smallest sizes of the decoder as there.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -83,6 +85,9 @@ class UNetTimm(nn.Module):
         UserError: (a ValueError) an encoder that does not fit, pretrained weights that are not to be had or not its.
         ValueError: an argument outside its range; in `forward`, a picture of other channels or sides.
     """
+
+    takes: ClassVar[str] = "pictures"
+    sized: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -1,0 +1,235 @@
+"""Multilayer perceptrons: pictures are rows of numbers, and every pixel has weights of its own.
+
+G and D of the first GAN are such networks (Goodfellow et al., 2014), though its D has maxout units (`maxout`); so are
+the encoder and the decoder of the first VAE (Kingma and Welling, 2014, appendix C). With size 1 a "picture" of D
+channels is a point of D coordinates, for experiments in the plane.
+
+    generator       z      [linear, norm, activation] num_layers times, linear to C * size * size, output
+    discriminator   x      [linear, activation, dropout] num_layers times, linear to a logit
+    encoder         x      [linear, activation] num_layers times, two linear heads: mu and log sigma^2
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from i2i.nets import DISCRIMINATORS, ENCODERS, GENERATORS
+from i2i.nets.init import init_weights, spectral_normalise
+from i2i.nets.layers import at_least, block, check_latents, check_sized, has_bias, one_of, share
+
+Activation = Literal["relu", "leaky_relu", "tanh"]
+RowNorm = Literal["batch", "none"]
+Output = Literal["sigmoid", "tanh", "linear"]
+
+
+def activation_layer(activation: Activation) -> nn.Module:
+    """ReLU, LeakyReLU of slope 0.2 below zero, or tanh."""
+    one_of("activation", activation, Activation)
+    if activation == "tanh":
+        return nn.Tanh()
+    return nn.ReLU(inplace=True) if activation == "relu" else nn.LeakyReLU(0.2, inplace=True)
+
+
+def within(output: Output, x: Tensor) -> Tensor:
+    """What a last layer gives -> pictures, shape kept. The sigmoid's [0, 1] is stretched to [-1, 1]."""
+    if output == "linear":
+        return x
+    return torch.tanh(x) if output == "tanh" else 2 * torch.sigmoid(x) - 1
+
+
+@GENERATORS.register("mlp")
+class MLPGenerator(nn.Module):
+    """Latents (B, in_channels) -> pictures (B, out_channels, size, size) in [-1, 1].
+
+    Args:
+        in_channels: numbers in a latent z.
+        out_channels, size: of the pictures, which are square.
+        num_layers: hidden layers.
+        width: units of each of them.
+        activation: relu, leaky_relu (slope 0.2) or tanh.
+        norm: batch or none, after every hidden layer.
+        output: sigmoid, stretched from [0, 1] to [-1, 1]; tanh; or linear, whose range has no bounds.
+        init: first weights, see `init_weights`.
+
+    Raises:
+        ValueError: an argument outside its range; in `forward`, latents of another shape, or one latent alone in
+            training mode with norm batch.
+    """
+
+    takes: ClassVar[str] = "latents"
+    sized: ClassVar[bool] = True
+    multiple = minimum = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int,
+        *,
+        num_layers: int = 2,
+        width: int = 1200,
+        activation: Activation = "relu",
+        norm: RowNorm = "none",
+        output: Output = "sigmoid",
+        init: str = "uniform_0.05",
+    ):
+        super().__init__()
+        at_least(1, "in_channels", in_channels, "100, the length of a latent")
+        at_least(1, "out_channels", out_channels, "3, for colour")
+        at_least(1, "size", size, "28, MNIST's")
+        at_least(1, "num_layers", num_layers, "2")
+        at_least(1, "width", width, "1200")
+        one_of("norm", norm, RowNorm)
+        one_of("output", output, Output)
+        self.in_channels, self.out_channels, self.size = in_channels, out_channels, size
+        self.norm, self.output = norm, output
+
+        self.blocks = nn.ModuleList(
+            block(
+                linear=nn.Linear(width if i else in_channels, width, bias=has_bias(norm)),
+                norm=nn.BatchNorm1d(width) if norm == "batch" else None,
+                act=activation_layer(activation),
+            )
+            for i in range(num_layers)
+        )
+        self.head = nn.Linear(width, out_channels * size**2)
+        init_weights(self, init)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, in_channels), any range -> (B, out_channels, size, size) in [-1, 1], or unbounded if linear."""
+        check_latents(self, z)
+        if self.training and self.norm == "batch" and len(z) == 1:
+            raise ValueError("MLPGenerator got one latent; norm batch compares latents in training. Give two or more.")
+        for layer in self.blocks:
+            z = layer(z)  # (B, width)
+        x = self.head(z).unflatten(1, (self.out_channels, self.size, self.size))  # (B, out_channels, size, size)
+        return within(self.output, x)
+
+
+@DISCRIMINATORS.register("mlp")
+class MLPDiscriminator(nn.Module):
+    """Pictures (B, in_channels, size, size) in [-1, 1] -> logits (B, 1).
+
+    Args:
+        in_channels: of the picture, or of a pair laid one upon the other.
+        size: side of the pictures, which are square.
+        num_layers: hidden layers.
+        width: units of each of them.
+        activation: relu, leaky_relu (slope 0.2) or tanh.
+        dropout: share of the units of every hidden layer that is dropped in training.
+        spectral_norm: on every linear layer.
+        init: first weights, see `init_weights`.
+
+    Raises:
+        ValueError: an argument outside its range; in `forward`, pictures of other channels or sides.
+    """
+
+    takes: ClassVar[str] = "pictures"
+    sized: ClassVar[bool] = True
+    multiple = minimum = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        size: int,
+        *,
+        num_layers: int = 2,
+        width: int = 512,
+        activation: Activation = "leaky_relu",
+        dropout: float = 0.0,
+        spectral_norm: bool = False,
+        init: str = "default",
+    ):
+        super().__init__()
+        at_least(1, "in_channels", in_channels, "3, or 6 for a pair")
+        at_least(1, "size", size, "28, MNIST's")
+        at_least(1, "num_layers", num_layers, "2")
+        at_least(1, "width", width, "512")
+        share("dropout", dropout, "0, or 0.5 to hold D back")
+        self.in_channels, self.size = in_channels, size
+
+        self.blocks = nn.ModuleList(
+            block(
+                linear=nn.Linear(width if i else in_channels * size**2, width),
+                act=activation_layer(activation),
+                dropout=nn.Dropout(dropout) if dropout else None,
+            )
+            for i in range(num_layers)
+        )
+        self.head = nn.Linear(width, 1)
+        init_weights(self, init)
+        if spectral_norm:
+            spectral_normalise(self)
+
+    def forward(self, x: Tensor, features: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """(B, in_channels, size, size) in [-1, 1] -> logits (B, 1).
+
+        With features=True: (logits, [the output of each hidden layer, (B, width)]), from this one forward.
+        """
+        check_sized(self, x)
+        x, seen = x.flatten(1), []  # (B, in_channels size^2)
+        for layer in self.blocks:
+            x = layer(x)  # (B, width)
+            seen.append(x)
+        logits = self.head(x)  # (B, 1)
+        return (logits, seen) if features else logits
+
+
+@ENCODERS.register("mlp")
+class MLPEncoder(nn.Module):
+    """Pictures (B, in_channels, size, size) in [-1, 1] -> mean and log variance of a normal distribution of latents.
+
+    Args:
+        in_channels: of the picture.
+        latent: numbers in a latent z.
+        size: side of the pictures, which are square.
+        num_layers: hidden layers.
+        width: units of each of them.
+        activation: relu, leaky_relu (slope 0.2) or tanh, which is Kingma and Welling's.
+        init: first weights, see `init_weights`.
+
+    Raises:
+        ValueError: an argument outside its range; in `forward`, pictures of other channels or sides.
+    """
+
+    takes: ClassVar[str] = "pictures"
+    sized: ClassVar[bool] = True
+    multiple = minimum = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        latent: int,
+        size: int,
+        *,
+        num_layers: int = 1,
+        width: int = 500,
+        activation: Activation = "relu",
+        init: str = "default",
+    ):
+        super().__init__()
+        at_least(1, "in_channels", in_channels, "3, for colour")
+        at_least(1, "latent", latent, "20")
+        at_least(1, "size", size, "28, MNIST's")
+        at_least(1, "num_layers", num_layers, "1")
+        at_least(1, "width", width, "500")
+        self.in_channels, self.latent, self.size = in_channels, latent, size
+
+        self.blocks = nn.ModuleList(
+            block(
+                linear=nn.Linear(width if i else in_channels * size**2, width),
+                act=activation_layer(activation),
+            )
+            for i in range(num_layers)
+        )
+        self.mu, self.log_var = nn.Linear(width, latent), nn.Linear(width, latent)
+        init_weights(self, init)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, in_channels, size, size) in [-1, 1] -> (mu, log sigma^2), each (B, latent), any range."""
+        check_sized(self, x)
+        x = x.flatten(1)  # (B, in_channels size^2)
+        for layer in self.blocks:
+            x = layer(x)  # (B, width)
+        return self.mu(x), self.log_var(x)
