@@ -14,21 +14,10 @@ import torch
 from torch import Tensor
 
 from i2i.errors import UserError
+from i2i.infer.runs import CHECKPOINTS, checkpoint_of, checkpoints
 from i2i.infer.weights import check_tensors, read_meta, read_tensors, write_tensors
 
-FOLDER = "checkpoints"
 WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes -> integers of that width
-
-
-def path_of(run: Path, step: int) -> Path:
-    return run / FOLDER / f"{step:08d}.safetensors"
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run folder, newest first."""
-    return sorted(
-        (p for p in (run / FOLDER).glob("*.safetensors") if p.stem.isdigit()), key=lambda p: int(p.stem), reverse=True
-    )
 
 
 def save(run: Path, method, ema, meta: dict, keep: int, others: Mapping[str, Tensor] = MappingProxyType({})) -> Path:
@@ -38,8 +27,8 @@ def save(run: Path, method, ema, meta: dict, keep: int, others: Mapping[str, Ten
 
     A later one can only be a damaged one that was passed over: it must not count, or it would push out whole ones.
     """
-    (run / FOLDER).mkdir(exist_ok=True)
-    path = path_of(run, meta["step"])
+    (run / CHECKPOINTS).mkdir(exist_ok=True)
+    path = checkpoint_of(run, meta["step"])
     write_tensors(path, gather(method, ema) | dict(others), {"kind": "checkpoint", **meta})
     up_to_this = [old for old in checkpoints(run) if int(old.stem) <= meta["step"]]
     for old in up_to_this[keep:]:
@@ -64,7 +53,7 @@ def newest(run: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], di
             say(f"{error} Falling back to the checkpoint before it.")
     if found:
         raise UserError(
-            f"none of the {len(found)} checkpoints in {run / FOLDER} can be read. "
+            f"none of the {len(found)} checkpoints in {run / CHECKPOINTS} can be read. "
             "Start anew with --fresh; nothing was removed."
         )
     return None

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from i2i import atomic
-from i2i.config import Recipe, Source, parse
+from i2i.config import Recipe
 from i2i.errors import UserError
-from i2i.yamlfile import YamlError, read_yaml
+from i2i.infer.runs import read_recipe
 
 # what may differ when a run is continued: where the data lie, and how often things are written
 FREE = {
@@ -74,21 +74,6 @@ class RunFolder:
     def close(self) -> None:
         """Lets go of the folder."""
         os.close(self._lock)
-
-
-def read_recipe(path: Path) -> Recipe | None:
-    """The recipe of a run folder, or None when there is none."""
-    file = path / "recipe.yaml"
-    if not file.is_file():
-        return None
-    try:
-        data, lines = read_yaml(file)
-        sections, faults = parse(Source(path.name, str(file), data, lines))
-    except YamlError as error:
-        raise UserError(f"{file}: {error} It was changed by hand; mend it, or start anew with --fresh.") from None
-    if faults:
-        raise UserError(f"{file} is not a recipe of this version ({faults[0].message}) Start anew with --fresh.")
-    return Recipe(**sections)
 
 
 def next_free(path: Path) -> Path:

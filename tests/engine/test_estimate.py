@@ -46,7 +46,7 @@ def test_the_size_of_a_checkpoint_and_of_the_weights(name, tmp_path):
     found, _ = estimated(name, tmp_path / "run")
     recipe, overrides = settings(name)
     path = train(recipe, overrides, run=tmp_path / "run", device="cpu", say=lambda line: None)
-    real = checkpoint.checkpoints(path)[0].stat().st_size
+    real = checkpoints(path)[0].stat().st_size
     assert real == pytest.approx(found.checkpoint, rel=0.02)
     exports = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     assert exports == pytest.approx(found.weights, rel=0.5), "their metadata are not counted, and these are tiny"

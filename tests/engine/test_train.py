@@ -7,7 +7,7 @@ import torch
 from running import ARGUMENTS, LENGTH
 
 from i2i.engine import checkpoint
-from i2i.engine.run import read_recipe
+from i2i.infer.runs import checkpoint_of, checkpoints, read_recipe
 from i2i.engine.runtime import NotFinite
 from i2i.engine.train import train
 from i2i.errors import UserError
@@ -35,7 +35,7 @@ def stats(path):
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_what_a_run_leaves_behind(name, run):
     path, said = run(name, "train.keep=2")
-    assert [p.stem for p in checkpoint.checkpoints(path)] == ["00000012", "00000008"]
+    assert [p.stem for p in checkpoints(path)] == ["00000012", "00000008"]
     assert sorted(p.name for p in (path / "samples").iterdir()) == [
         "000000.png",
         "000000_real.png",
@@ -57,7 +57,7 @@ def test_what_a_run_leaves_behind(name, run):
 def test_a_damaged_later_checkpoint_never_pushes_out_a_whole_one(run):
     """Continued from step 8 past a torn step 12, the run is saved again at 9, 10 and 11: keep 1 keeps those."""
     path, _ = run("pix2pix", "train.keep=2")
-    torn = checkpoint.path_of(path, 12)
+    torn = checkpoint_of(path, 12)
     torn.write_bytes(torn.read_bytes()[:-5])
 
     class Stopped(Exception):
@@ -69,7 +69,7 @@ def test_a_damaged_later_checkpoint_never_pushes_out_a_whole_one(run):
 
     with pytest.raises(Stopped):
         run("pix2pix", "train.keep=1", "train.save_every=1", "train.log_every=1", say=stop_at_11)
-    assert [p.stem for p in checkpoint.checkpoints(path)] == ["00000012", "00000010"]
+    assert [p.stem for p in checkpoints(path)] == ["00000012", "00000010"]
     tensors, meta = checkpoint.newest(path, lambda line: None)
     assert meta["step"] == 10 and tensors
     path, said = run("pix2pix")
@@ -144,7 +144,7 @@ def test_when_a_loss_is_no_longer_finite_the_run_stops_and_saves_nothing(run, tm
     with pytest.raises(NotFinite, match=r"step \d+: the (loss|gradient norm) of [GD] is (nan|inf|-inf)"):
         run("pix2pix", "optimizer.G.lr=1e36", "train.warmup=0", "train.decay_from=null")
     path = tmp_path / "run"
-    assert not checkpoint.checkpoints(path) and not (path / "generator.safetensors").exists()
+    assert not checkpoints(path) and not (path / "generator.safetensors").exists()
     assert (path / "stats.jsonl").exists() is False or all(line["step"] < 12 for line in stats(path))
 
 
@@ -163,5 +163,5 @@ def test_progress_of_previews_does_not_touch_training(run, tmp_path):
     """Drawing more samples, or logging and saving more often, changes no weight."""
     one, _ = run("pix2pix")
     two, _ = run("pix2pix", "train.sample_every=1", "train.log_every=1", "train.save_every=2", run=tmp_path / "often")
-    ours, theirs = (read_tensors(checkpoint.path_of(path, 12))[0] for path in (one, two))
+    ours, theirs = (read_tensors(checkpoint_of(path, 12))[0] for path in (one, two))
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
