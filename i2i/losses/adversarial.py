@@ -77,6 +77,20 @@ class Nonsaturating(Minimax):
         return F.softplus(-f)
 
 
+@OBJECTIVES.register("maximum_likelihood")
+class MaximumLikelihood(Minimax):
+    """D as in minimax; G minimises -E[exp(f)] (Goodfellow, 2014, "On distinguishability criteria for estimating
+    generative models"; 2016, "NIPS 2016 Tutorial: Generative Adversarial Networks", equation 14, without its 1/2).
+
+    Where D is optimal exp(f) is p_data / p_g, and the expected gradient that G gets is that of KL(p_data || p_g). It
+    fades where D is sure, as minimax's does, and few pictures with high logits make up nearly all of it. Logits above
+    88 overflow float32: the loss is then minus infinity, which ends a run in words.
+    """
+
+    def generator_term(self, f: Tensor) -> Tensor:
+        return -f.exp()
+
+
 @OBJECTIVES.register("lsgan")
 class LSGAN(Objective):
     """Least squares with labels 0 and 1 (Mao et al., 2017, equation 9): D minimises E[(r - 1)^2] + E[f^2],

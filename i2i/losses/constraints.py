@@ -1,4 +1,6 @@
-"""Constraints that keep D (nearly) 1-Lipschitz: a penalty added to its loss, or a projection after its update.
+"""Constraints on D's slope: a penalty added to its loss, or a projection after its update.
+
+clip and gp keep D (nearly) 1-Lipschitz; r1 and r2 pull its slope towards 0 where pictures are, and set no bound.
 
 Every constraint has `penalty(D, real, fake)`, a scalar to add to D's loss, and `project(D)`, to be called after D's
 update. `lipschitz` says whether it bounds D's slope, as the Wasserstein objective needs; `per_sample` whether it takes
@@ -75,8 +77,7 @@ class GradientPenalty(Unconstrained):
     per_sample: ClassVar[bool] = True
 
     def __post_init__(self):
-        if not self.weight >= 0:
-            raise ValueError(f"weight of gp is {self.weight}: it must be at least 0; the paper takes 10")
+        _check_weight("gp", self.weight)
 
     def penalty(self, D: Callable[[Tensor], Tensor | Sequence[Tensor]], real: Tensor, fake: Tensor) -> Tensor:
         """The weighted penalty: two batches (B, C, H, W) -> scalar whose graph reaches D's parameters.
@@ -93,9 +94,61 @@ class GradientPenalty(Unconstrained):
             )
         real, fake = _raised(real.detach()), _raised(fake.detach())
         u = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
-        x_hat = (u * real + (1 - u) * fake).requires_grad_()
-        (slope,) = torch.autograd.grad(_value(D(x_hat)).sum(), x_hat, create_graph=True)  # the sum keeps samples apart
-        return self.weight * (torch.linalg.vector_norm(slope.flatten(1), dim=1) - 1).square().mean()
+        slope = _slope(D, u * real + (1 - u) * fake)
+        return self.weight * (torch.linalg.vector_norm(slope, dim=1) - 1).square().mean()
+
+
+@CONSTRAINTS.register("r1")
+@dataclass(frozen=True, kw_only=True)
+class R1(Unconstrained):
+    """The zero-centred penalty on real pictures (Mescheder et al., 2018, "Which Training Methods for GANs do actually
+    Converge?", section 4.1):
+
+        weight / 2 * E[||d D(x) / d x||_2^2],   x real
+
+    D's value and the norm are taken as gp takes them: the mean of patch logits and of scales, all entries of a picture.
+
+    Raises:
+        ValueError: a `weight` below 0.
+    """
+
+    weight: float = 10.0
+
+    per_sample: ClassVar[bool] = True
+
+    def __post_init__(self):
+        _check_weight("r1", self.weight)
+
+    def penalty(self, D: Callable[[Tensor], Tensor | Sequence[Tensor]], real: Tensor, fake: Tensor) -> Tensor:
+        """The weighted penalty on `real`, (B, C, H, W) -> scalar whose graph reaches D's parameters, not the pictures;
+        `fake` is not looked at."""
+        return self.weight / 2 * _slope(D, real).square().sum(1).mean()
+
+
+@CONSTRAINTS.register("r2")
+@dataclass(frozen=True, kw_only=True)
+class R2(R1):
+    """As r1, but on generated pictures (Mescheder et al., 2018, section 4.1)."""
+
+    def __post_init__(self):
+        _check_weight("r2", self.weight)
+
+    def penalty(self, D: Callable[[Tensor], Tensor | Sequence[Tensor]], real: Tensor, fake: Tensor) -> Tensor:
+        """The weighted penalty on `fake`, (B, C, H, W) -> scalar whose graph reaches D's parameters, not the pictures;
+        `real` is not looked at."""
+        return super().penalty(D, fake, real)
+
+
+def _check_weight(name: str, weight: float) -> None:
+    if not weight >= 0:
+        raise ValueError(f"weight of {name} is {weight}: it must be at least 0; the paper takes 10")
+
+
+def _slope(D: Callable[[Tensor], Tensor | Sequence[Tensor]], x: Tensor) -> Tensor:
+    """d D(x) / d x, each picture's own: (B, C, H, W) -> (B, C H W), with a graph that reaches D but not x."""
+    x = _raised(x.detach()).requires_grad_()
+    (slope,) = torch.autograd.grad(_value(D(x)).sum(), x, create_graph=True)  # the sum keeps samples apart
+    return slope.flatten(1)
 
 
 def _value(logits: Tensor | Sequence[Tensor]) -> Tensor:
