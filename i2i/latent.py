@@ -40,9 +40,7 @@ class Prior:
         if not isinstance(self.size, int) or self.size < 1:
             raise UserError(f"latent size {self.size!r}: a latent has at least one number. Give 100, as in the papers.")
 
-    def draw(
-        self, count: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None
-    ) -> Tensor:
+    def draw(self, count: int, device: torch.device | str = "cpu", generator: torch.Generator | None = None) -> Tensor:
         """(count, Z) float32, from `generator` or, by default, the device's global one."""
         return _DRAWS[self.name](count, self.size, device=device, generator=generator)
 

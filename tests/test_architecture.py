@@ -15,12 +15,12 @@ SOURCES = [
 ]
 
 TIERS = [
-    {"errors", "seeds", "registry", "atomic", "yamlfile"},
-    {"config", "nets", "losses", "augment", "optimizers", "data", "metrics"},
+    {"errors", "seeds", "registry", "atomic", "yamlfile", "faults"},
+    {"config", "nets", "losses", "augment", "optimizers", "latent", "data", "metrics"},
     {"infer"},
     {"methods"},
     {"build"},
-    {"evaluate", "prepare"},
+    {"evaluation", "prepare"},
     {"engine"},
     {"doctor"},
     {"cli"},

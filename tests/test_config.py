@@ -3,8 +3,9 @@
 import pytest
 
 from i2i import config
-from i2i.config import RecipeError, Source, parse
+from i2i.config import Source, parse
 from i2i.errors import UserError
+from i2i.faults import RecipeError
 from i2i.registry import Registry
 from i2i.seeds import derive
 from i2i.yamlfile import YamlError, read_yaml, read_yaml_value

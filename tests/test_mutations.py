@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from i2i import build, config
-from i2i.config import RecipeError
 from i2i.errors import UserError
+from i2i.faults import RecipeError
 
 NAMES = sorted(path.stem for path in config.shipped("recipes").glob("*.yaml"))
 # values that are one of a few words: a typo in one must be told with the word that was meant

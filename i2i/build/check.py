@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from i2i.augment import POLICIES, DiffAugment
-from i2i.build.make import COMMON_DATA, NETS, domain_channels, network, wiring
-from i2i.config import DomainSection, Fault, Named, Recipe, RecipeError, Section, Source, arguments, bind, parse
+from i2i.build.make import COMMON_DATA, NETS, domain_channels
+from i2i.build.paper import lipschitz, on_paper
+from i2i.config import DomainSection, Named, Recipe, Section, Source, arguments, bind, parse
 from i2i.data import DATASETS, TRANSFORMS
+from i2i.faults import Fault, RecipeError
 from i2i.losses import CONSTRAINTS, OBJECTIVES
 from i2i.methods import METHODS
+from i2i.metrics import PROTOCOLS
 from i2i.nets import DISCRIMINATORS, ENCODERS, GENERATORS
 from i2i.optimizers import OPTIMIZERS
 from i2i.registry import Registry, nearest
@@ -30,6 +31,7 @@ REGISTRIES = {
         TRANSFORMS,
         POLICIES,
         OPTIMIZERS,
+        PROTOCOLS,
     )
 }
 KINDS = {"method": METHODS, **NETS, "data": DATASETS}
@@ -94,6 +96,8 @@ class _Names:
                 self.known(POLICIES, policy, ("augment", "policy"))
         if "data" in full:
             full["data"] = self.data(full["data"])
+        if "evaluate" in full and full["evaluate"].protocol is not None:
+            full["evaluate"] = self.evaluated(full["evaluate"])
         if "train" in full and full["train"].tracker not in (None, *TRACKERS):
             name = full["train"].tracker
             words = f"'{name}' is not a tracker.{nearest(name, TRACKERS)} Known: {', '.join(TRACKERS)}; null is none."
@@ -176,6 +180,14 @@ class _Names:
             self.faults.append(Fault(("data", "b"), words))
         return type(node)(**common, **values)
 
+    def evaluated(self, node: Section) -> Section:
+        protocol = self.known(PROTOCOLS, node.protocol, ("evaluate", "protocol"))
+        if protocol is None:
+            return node
+        values, faults = bind(protocol, node.args, ("evaluate",), (), type(node).model_fields)
+        self.faults += faults
+        return type(node)(protocol=node.protocol, every=node.every, **values)
+
 
 def _parts_of(method, node: Named, sections: Mapping[str, Any]) -> list[Fault]:
     """The sections and settings that a method needs and lacks, or has and cannot use."""
@@ -185,7 +197,7 @@ def _parts_of(method, node: Named, sections: Mapping[str, Any]) -> list[Fault]:
         if used and section in sections and not given:
             faults.append(Fault((section,), f"this section is missing. {node.name} has networks of that kind."))
         elif given and not used:
-            faults.append(Fault((section,), f"{node.name} has no network of that kind. Set it to null, or leave it out."))
+            faults.append(Fault((section,), f"{node.name} has no network of that kind. Set it to null."))
     if method.adversarial and node.objective is None:
         faults.append(Fault(("method", "objective"), f"is missing. Known: {', '.join(OBJECTIVES.names())}"))
     if not method.adversarial:
@@ -216,11 +228,12 @@ def impossible(recipe: Recipe) -> list[Fault]:
     if recipe.data.path is None and kind.needs_path:
         faults.append(Fault(("data", "path"), f"null; '{recipe.data.kind}' data need a folder. Set data.path=FOLDER."))
     faults += _refused(recipe)
-    faults += [Fault(("method", key), words) for key, words in method.check(recipe.method.args, domain_channels(recipe))]
+    found = method.check(recipe.method.args, domain_channels(recipe))
+    faults += [Fault(("method", key), words) for key, words in found]
     if wrong := _misfits(recipe, method):
         return [*faults, *wrong]
-    nets, net_faults = _on_paper(recipe)
-    return [*faults, *net_faults, *_lipschitz(recipe, nets)]
+    nets, net_faults = on_paper(recipe)
+    return [*faults, *net_faults, *lipschitz(recipe, nets)]
 
 
 def _misfits(recipe: Recipe, method) -> list[Fault]:
@@ -228,7 +241,7 @@ def _misfits(recipe: Recipe, method) -> list[Fault]:
     name, wanted = recipe.generator.name, method.generator_takes
     if GENERATORS.get(name).takes != wanted:
         fits = [other for other in GENERATORS.names() if GENERATORS.get(other).takes == wanted]
-        words = f"'{name}' reads {GENERATORS.get(name).takes}, and the generator of {recipe.method.name} reads {wanted}."
+        words = f"'{name}' reads {GENERATORS.get(name).takes}; the generator of {recipe.method.name} reads {wanted}."
         return [Fault(("generator", "name"), f"{words} Use {' or '.join(fits)}.")]
     if wanted == "latents" and recipe.translate.norm == "batch":
         words = "'batch' would make a sample depend on those that are drawn beside it. Set it to running."
@@ -250,12 +263,25 @@ def _not_offered(recipe: Recipe) -> list[Fault]:
     if recipe.train.compile and CONSTRAINTS.get(recipe.method.constraint.name).per_sample:
         words = f"true does not go with '{recipe.method.constraint.name}', which needs second derivatives."
         faults.append(Fault(("train", "compile"), f"{words} Set it to false."))
-    for key in ("protocol", "every"):
-        if getattr(recipe.evaluate, key) is not None:
-            faults.append(
-                Fault(("evaluate", key), "evaluation while training is not offered in this version. Set it to null.")
-            )
-    return faults
+    return [*faults, *_evaluated(recipe)]
+
+
+def _evaluated(recipe: Recipe) -> list[Fault]:
+    """What is wrong with being scored while training."""
+    asked = recipe.evaluate
+    if asked.protocol is None:
+        faults = [Fault(("evaluate", key), "there is no such key without a protocol. Name one.") for key in asked.args]
+        if asked.every is not None:
+            words = f"{asked.every} is of no use without evaluate.protocol. Name one."
+            faults.append(Fault(("evaluate", "every"), words))
+        return faults
+    if why := PROTOCOLS.get(asked.protocol).refuses(recipe):
+        return [Fault(("evaluate", "protocol"), f"'{asked.protocol}' cannot score these runs: {why}.")]
+    try:
+        PROTOCOLS.build(asked.protocol, **asked.args)
+    except ValueError as error:
+        return [Fault(("evaluate",), str(error))]
+    return []
 
 
 def _lengths(recipe: Recipe) -> list[Fault]:
@@ -299,67 +325,6 @@ def _refused(recipe: Recipe) -> list[Fault]:
             build_it()
         except ValueError as error:
             faults.append(Fault(where, str(error)))
-    return faults
-
-
-def _on_paper(recipe: Recipe) -> tuple[dict[str, nn.Module], list[Fault]]:
-    """The networks on the meta device (shapes without memory), and whether they take the crop."""
-    nets, faults, crop = {}, {}, recipe.data.crop_size
-    for name, (section, ins, outs) in wiring(recipe).items():
-        node = getattr(recipe, section)
-        try:
-            with torch.device("meta"):
-                nets[name] = network(section, node, ins, outs, crop)
-        except ValueError as error:
-            faults[section] = Fault((section,), str(error))
-            continue
-        net = nets[name]
-        if crop % net.multiple or crop < net.minimum:
-            rule = f"its sides must be multiples of {net.multiple}, at least {net.minimum}"
-            faults[section] = Fault(
-                ("data", "crop_size"),
-                f"{crop} does not fit '{node.name}': {rule}. {_remedy(section, node, crop, ins, outs)}",
-            )
-    return nets, list(faults.values())
-
-
-def _remedy(section: str, node: Named, crop: int, ins: int, outs: int) -> str:
-    """The depth that takes this crop, where the network has one; else the next crop that fits."""
-    for key in ("num_downs", "num_scales", "num_layers"):
-        for depth in range(node.args.get(key, 0) - 1, 0, -1):
-            try:
-                with torch.device("meta"):
-                    net = network(section, node.model_copy(update={key: depth}), ins, outs, crop)
-            except ValueError:
-                continue
-            if crop % net.multiple == 0 and crop >= net.minimum:
-                return f"Use {section}.{key}={depth}, or a crop of {_next_crop(section, node, crop, ins, outs)}."
-    return f"Use a crop of {_next_crop(section, node, crop, ins, outs)}."
-
-
-def _next_crop(section: str, node: Named, crop: int, ins: int, outs: int) -> int:
-    with torch.device("meta"):
-        net = network(section, node, ins, outs, crop)
-    return max(-(-crop // net.multiple), -(-net.minimum // net.multiple)) * net.multiple
-
-
-def _lipschitz(recipe: Recipe, nets: Mapping[str, nn.Module]) -> list[Fault]:
-    if recipe.discriminator is None:
-        return []
-    objective, constraint = OBJECTIVES.get(recipe.method.objective), CONSTRAINTS.get(recipe.method.constraint.name)
-    faults, critic = [], recipe.discriminator.args
-    if objective.needs_lipschitz and not constraint.lipschitz and not critic.get("spectral_norm"):
-        words = f"'{recipe.method.objective}' needs a Lipschitz critic."
-        remedy = "Set method.constraint to {name: gp} or {name: clip}, or discriminator.spectral_norm to true."
-        faults.append(Fault(("method", "objective"), f"{words} {remedy}"))
-    critics = [
-        nets[name] for name, (section, *_) in wiring(recipe).items() if section == "discriminator" and name in nets
-    ]
-    has_batch_norm = any(isinstance(module, _BatchNorm) for net in critics for module in net.modules())
-    if constraint.per_sample and has_batch_norm:
-        words = f"'{recipe.method.constraint.name}' penalises each picture's own gradient,"
-        remedy = "which batch normalisation in the discriminator mixes. Set discriminator.norm to instance or none."
-        faults.append(Fault(("method", "constraint"), f"{words} {remedy}"))
     return faults
 
 

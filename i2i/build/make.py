@@ -60,14 +60,24 @@ def wiring(recipe: Recipe) -> dict[str, tuple[str, int, int]]:
     return METHODS.get(recipe.method.name).wiring(domain_channels(recipe), recipe.method.args)
 
 
-def method(recipe: Recipe, runtime):
-    """Networks, optimizers and the method of a resolved recipe, on the runtime's device, seeded by train.seed."""
-    kind = METHODS.get(recipe.method.name)
+def exports(recipe: Recipe) -> dict[str, str]:
+    """{weights file: network} of the recipe's method."""
+    return METHODS.get(recipe.method.name).exports
+
+
+def networks(recipe: Recipe) -> dict[str, nn.Module]:
+    """Every network of a resolved recipe by name, seeded by train.seed, on the CPU."""
     nets = {}
     for name, (section, ins, outs) in wiring(recipe).items():
         torch.manual_seed(derive(recipe.train.seed, "init", name))
-        net = network(section, getattr(recipe, section), ins, outs, recipe.data.crop_size)
-        nets[name] = runtime.prepare(net).train()
+        nets[name] = network(section, getattr(recipe, section), ins, outs, recipe.data.crop_size)
+    return nets
+
+
+def method(recipe: Recipe, runtime):
+    """Networks, optimizers and the method of a resolved recipe, on the runtime's device, seeded by train.seed."""
+    kind = METHODS.get(recipe.method.name)
+    nets = {name: runtime.prepare(net).train() for name, net in networks(recipe).items()}
     optimizers = {}
     for group, members in kind.groups.items():
         node = recipe.optimizer[group]

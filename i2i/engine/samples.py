@@ -10,8 +10,7 @@ import torch
 from i2i.data.domain import Domain
 from i2i.errors import UserError
 from i2i.infer.grid import grid
-from i2i.infer.models import MODELS
-from i2i.infer.network import build_network
+from i2i.infer.models import models_of
 from i2i.infer.sampler import Sampler
 from i2i.infer.scatter import scatter
 from i2i.infer.weights import read_meta, write_tensors
@@ -94,9 +93,7 @@ def draw(
         {export: [(pixels that its translator was given, pixels that it made)]}, in the order of the calls; a sampler
         is given nothing, None.
     """
-    models = {
-        name: MODELS[meta["kind"]](build_network(meta, tensors), meta, device) for name, (tensors, meta) in files.items()
-    }
+    models = models_of(files, device)
     made = {name: [] for name in models}
 
     def translate(name: str):

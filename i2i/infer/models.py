@@ -1,6 +1,7 @@
 """Where a trained model is: a weights file, a run folder, or the newest run."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,14 @@ def read(path: Path, direction: str | None = None, device: str = "auto") -> Tran
     return MODELS[kind](build_network(meta, tensors, str(path)), meta, place)
 
 
+def models_of(files: Mapping[str, tuple[Mapping, Mapping]], device: torch.device) -> dict[str, Translator | Sampler]:
+    """{name: model} of {name: (tensors, metadata)}, as weights files hold them."""
+    return {
+        name: MODELS[meta["kind"]](build_network(meta, tensors, name), meta, device)
+        for name, (tensors, meta) in files.items()
+    }
+
+
 def translator(path: Path, direction: str | None = None, device: str = "auto") -> Translator:
     """`read` of weights that translate; UserError for others."""
     model = read(path, direction, device)
@@ -66,7 +75,7 @@ def sampler(path: Path, device: str = "auto") -> Sampler:
     """`read` of weights that draw pictures from noise; UserError for others."""
     model = read(path, None, device)
     if not isinstance(model, Sampler):
-        raise UserError(f"{path} translates pictures and draws none from noise; give it some with  i2i translate FOLDER")
+        raise UserError(f"{path} translates pictures, and draws none from noise; use  i2i translate FOLDER")
     return model
 
 

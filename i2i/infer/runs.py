@@ -1,8 +1,8 @@
 """What stands in a run folder beside the weights for users: the recipe as it was run, checkpoints, the best so far.
 
-    recipe.yaml            complete, as run
-    checkpoints/00001000.safetensors
-    best/                  weights and evaluation of the step that scored best, once evaluate.every is set
+recipe.yaml            complete, as run
+checkpoints/00001000.safetensors
+best/                  weights and evaluation of the step that scored best, once evaluate.every is set
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Points for the eye: a histogram where they have one coordinate, the first two of them as dots where they have more."""
+"""Points for the eye: a histogram of those of one coordinate; of others the first two, as dots."""
 
 import io
 import os

@@ -16,8 +16,8 @@ class VAE(Method):
 
         L(x) = E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z)),   z = mu + exp(log_var / 2) eps,   eps ~ N(0, I)
 
-    E (the recipe's encoder) gives mu and log_var of q(z|x), G (its generator) the mean of p(x|z), and p(z) is N(0, I). Both are updated
-    together; the loss is minus the bound, in nats a picture, averaged over the batch.
+    E (the recipe's encoder) gives mu and log_var of q(z|x), G (its generator) the mean of p(x|z), and p(z) is N(0, I).
+    Both are updated together; the loss is minus the bound, in nats a picture, averaged over the batch.
 
     Args:
         latent: numbers of a z.

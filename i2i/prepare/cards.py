@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
-from i2i.config import Section, faults_of, shipped
+from i2i.config import Section, shipped
 from i2i.errors import UserError
+from i2i.faults import faults_of
 from i2i.registry import nearest
 from i2i.yamlfile import YamlError, read_yaml
 

@@ -12,9 +12,10 @@ from making import batches, small_method
 from running import ARGUMENTS, LENGTH
 
 from i2i import build, config
-from i2i.engine import checkpoint, estimate
+from i2i.engine import estimate
 from i2i.engine.runtime import Runtime
 from i2i.engine.train import train
+from i2i.infer.runs import checkpoints
 
 SHORT = ["train.tracker=null", "train.alarms=false", "train.sample_every=null"]
 

@@ -7,10 +7,10 @@ import torch
 from running import ARGUMENTS, LENGTH
 
 from i2i.engine import checkpoint
-from i2i.infer.runs import checkpoint_of, checkpoints, read_recipe
 from i2i.engine.runtime import NotFinite
 from i2i.engine.train import train
 from i2i.errors import UserError
+from i2i.infer.runs import checkpoint_of, checkpoints, read_recipe
 from i2i.infer.weights import read_meta, read_tensors
 
 

@@ -5,8 +5,8 @@ import torch
 from making import batches, small_method
 from torch.nn.utils import parametrize
 
-from i2i import config
 from i2i.engine.summary import summary
+from i2i.faults import RecipeError
 from i2i.losses import OBJECTIVES
 from i2i.losses.constraints import Clip, GradientPenalty
 from i2i.methods import METHODS
@@ -175,9 +175,7 @@ def test_the_summary_lists_every_scale():
 def test_a_crop_that_is_too_small_names_fewer_scales():
     from making import small_recipe
 
-    with pytest.raises(
-        config.RecipeError, match=r"crop_size: 32 does not fit 'multiscale'.*num_scales=1, or a crop of 93"
-    ):
+    with pytest.raises(RecipeError, match=r"crop_size: 32 does not fit 'multiscale'.*num_scales=1, or a crop of 93"):
         small_recipe(
             "pix2pix", "discriminator={name: multiscale, num_scales: 3, num_layers: 3, width: 4}", "data.size=92"
         )

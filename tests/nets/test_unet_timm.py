@@ -16,10 +16,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import i2i
-from i2i import build, config
+from i2i import build
 from i2i.engine import samples
 from i2i.engine.runtime import Runtime
 from i2i.errors import UserError
+from i2i.faults import RecipeError
 from i2i.nets.encoder import _growing, fitting, timm_encoder
 from i2i.nets.unet_timm import UNetTimm
 
@@ -388,11 +389,11 @@ def test_check_neither_fetches_nor_reads(monkeypatch, tmp_path):
     recipe("generator.pretrained=true")
     (tmp_path / "weights").write_text("what it holds is not looked at")
     recipe("generator.pretrained=true", f"generator.weights={tmp_path}/weights")
-    with pytest.raises(config.RecipeError, match="generator: weights is '/nowhere'; .* there is none"):
+    with pytest.raises(RecipeError, match="generator: weights is '/nowhere'; .* there is none"):
         recipe("generator.pretrained=true", "generator.weights=/nowhere")
-    with pytest.raises(config.RecipeError, match="encoder is 'resnt18'; .*Did you mean 'resnet18'"):
+    with pytest.raises(RecipeError, match="encoder is 'resnt18'; .*Did you mean 'resnet18'"):
         recipe("generator.encoder=resnt18")
-    with pytest.raises(config.RecipeError, match="data.crop_size: 32 does not fit 'unet_timm'.* Use a crop of 64."):
+    with pytest.raises(RecipeError, match="data.crop_size: 32 does not fit 'unet_timm'.* Use a crop of 64."):
         recipe("data.crop_size=32", "data.size=32")
 
 

@@ -1,0 +1,74 @@
+"""The networks of a recipe on paper: laid out without memory, to see whether they fit the crop and the game."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from i2i.build.make import network, wiring
+from i2i.config import Named, Recipe
+from i2i.faults import Fault
+from i2i.losses import CONSTRAINTS, OBJECTIVES
+
+
+def on_paper(recipe: Recipe) -> tuple[dict[str, nn.Module], list[Fault]]:
+    """The networks on the meta device (shapes without memory), and whether they take the crop."""
+    nets, faults, crop = {}, {}, recipe.data.crop_size
+    for name, (section, ins, outs) in wiring(recipe).items():
+        node = getattr(recipe, section)
+        try:
+            with torch.device("meta"):
+                nets[name] = network(section, node, ins, outs, crop)
+        except ValueError as error:
+            faults[section] = Fault((section,), str(error))
+            continue
+        net = nets[name]
+        if crop % net.multiple or crop < net.minimum:
+            rule = f"its sides must be multiples of {net.multiple}, at least {net.minimum}"
+            faults[section] = Fault(
+                ("data", "crop_size"),
+                f"{crop} does not fit '{node.name}': {rule}. {_remedy(section, node, crop, ins, outs)}",
+            )
+    return nets, list(faults.values())
+
+
+def _remedy(section: str, node: Named, crop: int, ins: int, outs: int) -> str:
+    """The depth that takes this crop, where the network has one; else the next crop that fits."""
+    for key in ("num_downs", "num_scales", "num_layers"):
+        for depth in range(node.args.get(key, 0) - 1, 0, -1):
+            try:
+                with torch.device("meta"):
+                    net = network(section, node.model_copy(update={key: depth}), ins, outs, crop)
+            except ValueError:
+                continue
+            if crop % net.multiple == 0 and crop >= net.minimum:
+                return f"Use {section}.{key}={depth}, or a crop of {_next_crop(section, node, crop, ins, outs)}."
+    return f"Use a crop of {_next_crop(section, node, crop, ins, outs)}."
+
+
+def _next_crop(section: str, node: Named, crop: int, ins: int, outs: int) -> int:
+    with torch.device("meta"):
+        net = network(section, node, ins, outs, crop)
+    return max(-(-crop // net.multiple), -(-net.minimum // net.multiple)) * net.multiple
+
+
+def lipschitz(recipe: Recipe, nets: Mapping[str, nn.Module]) -> list[Fault]:
+    """A critic that an objective or a constraint does not go with."""
+    if recipe.discriminator is None:
+        return []
+    objective, constraint = OBJECTIVES.get(recipe.method.objective), CONSTRAINTS.get(recipe.method.constraint.name)
+    faults, critic = [], recipe.discriminator.args
+    if objective.needs_lipschitz and not constraint.lipschitz and not critic.get("spectral_norm"):
+        words = f"'{recipe.method.objective}' needs a Lipschitz critic."
+        remedy = "Set method.constraint to {name: gp} or {name: clip}, or discriminator.spectral_norm to true."
+        faults.append(Fault(("method", "objective"), f"{words} {remedy}"))
+    critics = [
+        nets[name] for name, (section, *_) in wiring(recipe).items() if section == "discriminator" and name in nets
+    ]
+    has_batch_norm = any(isinstance(module, _BatchNorm) for net in critics for module in net.modules())
+    if constraint.per_sample and has_batch_norm:
+        words = f"'{recipe.method.constraint.name}' penalises each picture's own gradient,"
+        remedy = "which batch normalisation in the discriminator mixes. Set discriminator.norm to instance or none."
+        faults.append(Fault(("method", "constraint"), f"{words} {remedy}"))
+    return faults

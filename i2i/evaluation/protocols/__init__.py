@@ -1,0 +1,1 @@
+"""Named ways to score a trained model, one per file."""
