@@ -64,7 +64,7 @@ class Domain:
         return DTYPES[self.depth]
 
     def to_tensor(self, pixels: np.ndarray) -> Tensor:
-        """Levels (H, W, C) -> (C, H, W) float32 in [-1, 1], contiguous.
+        """Levels (H, W, C) -> (C, H, W) float32 in [-1, 1], contiguous; (B, H, W, C) -> (B, C, H, W).
 
         The ends of the range become exactly -1 and 1, what lies outside is clipped to them. For 8 bits and the full
         range these are the bits of `ToTensor` followed by `Normalize(0.5, 0.5)`.
@@ -73,7 +73,7 @@ class Domain:
             ValueError: another type of level or another number of channels than the domain's.
             UserError: a float that is not finite.
         """
-        if pixels.dtype != self.dtype or pixels.ndim != 3 or pixels.shape[2] != self.channels:
+        if pixels.dtype != self.dtype or pixels.ndim not in (3, 4) or pixels.shape[-1] != self.channels:
             raise ValueError(
                 f"pixels {pixels.dtype} {pixels.shape} are not of this domain, which is {self._words()}, "
                 f"(H, W, {self.channels}). Decode, and `to_channels` first."
@@ -81,7 +81,7 @@ class Domain:
         low, high = self.range
         if self.depth == 32:
             return self._from_floats(pixels)
-        planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
+        planes = np.ascontiguousarray(np.moveaxis(pixels, -1, -3), dtype=np.float32)
         x = torch.from_numpy(planes)
         if low:
             x.sub_(low)
@@ -124,7 +124,7 @@ class Domain:
                 "a picture holds numbers that are not finite (NaN or infinite), which no network takes. Replace them."
             )
         low, high = self.range
-        x = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float64, order="C"))
+        x = torch.from_numpy(np.moveaxis(pixels, -1, -3).astype(np.float64, order="C"))
         return x.sub_(low).div_(high - low).mul_(2).sub_(1).clamp_(-1, 1).float()
 
     def _words(self) -> str:

@@ -113,6 +113,14 @@ class Paired(PictureSet):
                 raise BrokenPicture(paths["b"], f"it is {sizes['b']} and its partner {paths['a']} {sizes['a']}")
         return {key: self.taken(halves[side], key, paths[side]) for key, side in self._sides.items()}
 
+    def count(self, split: str, key: str | None = None) -> int:
+        self.asked(split, key)
+        return len(self.splits[split].a)
+
+    def sample(self, split: str, index: int, key: str | None = None) -> Pixels:
+        pair = self.pair(self.splits[split], index)
+        return {key: pair[key] for key in self.asked(split, key)}
+
     def _read(self, path: str, side: str) -> Picture:
         key = next(key for key in self.keys if self._sides[key] == side)
         return read(path, page=self.domains[key].page)

@@ -1,10 +1,11 @@
 """What every set of pictures shares: which key is which domain, and how decoded pictures become one training sample."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from i2i.data.domain import Domain
 from i2i.data.pictures import BrokenPicture, Picture, filled, to_channels
@@ -59,15 +60,24 @@ def next_good(load: Callable[[int], Any], index: int, count: int, files: int) ->
 class PictureSet:
     """The base of the data sets. A subclass finds or draws pictures; this class makes samples of them.
 
-    A subclass calls `__init__` with what it resolved, and writes `__len__`, `files`, `pictures` and `previews`.
+    A subclass calls `__init__` with what it resolved, and writes `__len__`, `files`, `pictures`, `previews`, `count`
+    and `sample`; where its splits are not in `splits`, `splits_there` too.
 
     Args:
         seed: of the whole run; every draw derives from it.
         sides: which of the recipe's domains "a" and "b" each key of a batch is: {"input": "b", "target": "a"}.
-        domains: {"a": Domain, "b": Domain}, resolved.
+        domains: {"a": Domain, "b": Domain}, resolved; of a set of one domain, {"a": Domain}.
         together: whether one draw moves all pictures of a sample (pairs), or each its own.
         load_size, crop_size, flip, transform: the recipe's data section (see `Transform`).
+        shape: (H, W) of all pictures, where every one has it.
+
+    Attributes:
+        sides_of: the recipe's domains that a set of this kind has.
+        labelled: whether a batch also holds "label", (B,) int64, which is not among `keys`.
     """
+
+    sides_of: ClassVar[tuple[str, ...]] = ("a", "b")
+    labelled: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -80,11 +90,12 @@ class PictureSet:
         crop_size: int,
         flip: bool,
         transform: str | None,
+        shape: tuple[int, int] | None = None,
     ):
         self.seed, self.together = seed, together
         self.keys = tuple(sides)
         self.domains = {key: domains[side] for key, side in sides.items()}
-        self.transform = Transform(load_size, crop_size, flip, transform)
+        self.transform = Transform(load_size, crop_size, flip, transform, shape)
         self.notes: list[str] = []  # sentences about what is converted or set aside, to be said once
         self.broken: list[Broken] = []  # found before the first sample
         self.side: str | None = None  # "left" or "right": the half of a side-by-side file that is the input
@@ -102,7 +113,12 @@ class PictureSet:
     @property
     def held_out(self) -> bool:
         """Whether `previews` come from a split that is not trained on."""
-        return any(split != "train" for split in getattr(self, "splits", {}))
+        return self.splits_there != ("train",)
+
+    @property
+    def splits_there(self) -> tuple[str, ...]:
+        """The splits that exist, of train, val and test."""
+        return tuple(self.splits)
 
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
         """Training sample `index` of `epoch` before the transform: {key: (H, W, C)}, with the channels and depth of the
@@ -112,6 +128,46 @@ class PictureSet:
     def previews(self, count: int) -> list[Pixels]:
         """Up to `count` samples of test (else val, else train), whole, with the channels and depth of their domains."""
         raise NotImplementedError
+
+    def count(self, split: str, key: str | None = None) -> int:
+        """Samples of a split; of a set whose domains have no partners, pictures of `key`. Errors as for `whole`."""
+        raise NotImplementedError
+
+    def sample(self, split: str, index: int, key: str | None = None) -> Pixels:
+        """Sample `index` of `whole`."""
+        raise NotImplementedError
+
+    def whole(self, split: str, key: str | None = None) -> Iterator[Pixels]:
+        """Every sample of a split, in order and whole, with the channels and depth of its domains: {key: (H, W, C)}.
+
+        Args:
+            key: the one key that is asked for; None for all, which only a set whose domains have partners can give.
+
+        Raises:
+            UserError: no such split or key; None where a key is needed; while iterating, a file that is broken.
+        """
+        return (self.sample(split, index, key) for index in range(self.count(split, key)))
+
+    def asked(self, split: str, key: str | None) -> tuple[str, ...]:
+        """The keys that `key` stands for in `whole`, after a check of both arguments."""
+        if split not in self.splits_there:
+            there = ", ".join(self.splits_there)
+            raise UserError(f"split '{split}' is not there: these data have {there}. Name one of these.")
+        if key is None and not self.together:
+            raise UserError(f"nothing pairs the samples of these data. Name one key, {' or '.join(self.keys)}.")
+        if key not in (None, *self.keys):
+            raise UserError(f"key '{key}' is not in these data, which hold {', '.join(self.keys)}. Name one of these.")
+        return self.keys if key is None else (key,)
+
+    def prepared(self, pixels: np.ndarray, key: str) -> Tensor:
+        """A whole picture (H, W, C) as training sees it, but for what is drawn: (C, crop, crop) float32 in [-1, 1].
+
+        The shorter side is brought to load_size and the middle cut out; no flip, no pipeline.
+
+        Raises:
+            UserError: the picture is smaller than the crop.
+        """
+        return self.domains[key].to_tensor(self.transform.centred(pixels))
 
     def fitted(self, pixels: np.ndarray, key: str, path: str) -> np.ndarray:
         """Decoded pixels with the channels of the key's domain. UserError, naming `path`: another depth or count."""
@@ -152,12 +208,20 @@ class PictureSet:
             for side in sorted(found)
         }
 
+    def resolved_args(self) -> dict[str, Any]:
+        """This kind's own arguments in the recipe whose `auto` was replaced by what was found."""
+        return {}
+
     def item(self, epoch: int, index: int) -> tuple[dict[str, Tensor], list[Broken]]:
         """Training sample `index` of `epoch`: {key: (C, crop, crop) float32 in [-1, 1]}, and the files replaced.
 
         A pure function of (seed, epoch, index) and the files: the same in any process, in any order, after any start.
         """
         pictures, broken = self.pictures(epoch, index)
+        return self.moved(pictures, epoch, index), broken
+
+    def moved(self, pictures: Pixels, epoch: int, index: int) -> dict[str, Tensor]:
+        """The pictures of a sample after what the transform draws for it: {key: (C, crop, crop)} in [-1, 1]."""
         if self.together:
             pictures = self.transform(pictures, derive(self.seed, "transform", epoch, index))
         else:
@@ -165,4 +229,12 @@ class PictureSet:
                 key: self.transform({key: pixels}, derive(self.seed, "transform", epoch, index, key))[key]
                 for key, pixels in pictures.items()
             }
-        return {key: self.domains[key].to_tensor(pictures[key]) for key in self.keys}, broken
+        return {key: self.domains[key].to_tensor(pictures[key]) for key in self.keys}
+
+    def batch(self, places: Sequence[tuple[int, int]]) -> tuple[dict[str, Tensor], list[Broken]]:
+        """`item` of all places (epoch, index), stacked: {key: (B, C, crop, crop)}, and the files replaced.
+
+        A subclass may be faster at it; the tensors are the same, bit for bit.
+        """
+        items, reports = zip(*(self.item(*place) for place in places))
+        return default_collate(list(items)), [report for each in reports for report in each]

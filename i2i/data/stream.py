@@ -72,6 +72,8 @@ class Stream:
 class Loader:
     """An endless iterator of {key: (B, C, H, W) float32}; the same pictures for any number of workers and any start.
 
+    Of labelled data a batch also holds "label", (B,) int64.
+
     Args:
         dataset: gives the samples.
         batch_size: samples of a batch, of all processes together.
@@ -118,7 +120,7 @@ class Loader:
             _Samples(dataset),
             batch_sampler=Stream(len(dataset), seed, batch_size, start_batch, part),
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=_as_it_is,
             pin_memory=pin_memory,
             generator=torch.Generator(),  # or it would draw from the one that dropout and noise draw from
             **many,
@@ -191,24 +193,37 @@ class Loader:
         return None
 
 
+Answer = tuple[dict[str, Tensor] | None, list[Broken], str | None]
+
+
 class _Samples:
-    """`PictureSet.item` for a DataLoader: errors of the user travel as text, not as a traceback of a worker."""
+    """`PictureSet.batch` for a DataLoader: errors of the user travel as text, not as a traceback of a worker."""
 
     def __init__(self, dataset: PictureSet):
         self.dataset = dataset
 
-    def __getitem__(self, place: Place) -> tuple[dict[str, Tensor] | None, list[Broken], str | None]:
+    def __getitems__(self, places: list[Place]) -> Answer:
         try:
-            return *self.dataset.item(*place), None
-        except UserError as error:
-            return None, [], str(error)
+            return *self.dataset.batch(places), None
+        except UserError:
+            return self._one_by_one(places)
+
+    def _one_by_one(self, places: list[Place]) -> Answer:
+        """The same, sample by sample: what is wrong with one does not hide which files the others found broken."""
+        pictures, reports, errors = [], [], []
+        for place in places:
+            try:
+                sample, broken = self.dataset.item(*place)
+            except UserError as error:
+                errors.append(str(error))
+                continue
+            pictures.append(sample)
+            reports += broken
+        return (None, reports, errors[0]) if errors else (default_collate(pictures), reports, None)
 
 
-def _collate(samples: list) -> tuple[dict[str, Tensor] | None, list[Broken], str | None]:
-    pictures, broken, errors = zip(*samples)
-    error = next((text for text in errors if text is not None), None)
-    reports = [report for sample in broken for report in sample]
-    return default_collate(list(pictures)) if error is None else None, reports, error
+def _as_it_is(answer: Answer) -> Answer:
+    return answer
 
 
 def _start_worker(parent: int, _number: int) -> None:

@@ -135,7 +135,7 @@ class Synthetic(PictureSet):
             flip=flip,
             transform=transform,
         )
-        self.size, self.count = size, count
+        self.size, self._count = size, count
         self.side = {"ab": "left", "ba": "right"}[direction] if self.together else None  # as `write_folder` lays them
 
     @staticmethod
@@ -147,28 +147,36 @@ class Synthetic(PictureSet):
         return ("input", "target") if pairing == "paired" else ("a", "b")
 
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     @property
     def files(self) -> int:
-        return self.count
+        return self._count
 
     @property
-    def held_out(self) -> bool:
-        return True
+    def splits_there(self) -> tuple[str, ...]:
+        return SPLITS
 
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
         """Building `index`; unpaired, with the photograph of one drawn from (seed, epoch, index)."""
-        other = index if self.together else derive(self.seed, "partner", epoch, index) % self.count
+        other = index if self.together else derive(self.seed, "partner", epoch, index) % self._count
         return self._drawn("train", index, other), []
 
     def previews(self, count: int) -> list[Pixels]:
         """The first buildings of test."""
         return [self._drawn("test", index, index) for index in range(min(count, self.length("test")))]
 
+    def count(self, split: str, key: str | None = None) -> int:
+        self.asked(split, key)
+        return self.length(split)
+
+    def sample(self, split: str, index: int, key: str | None = None) -> Pixels:
+        drawn = self._drawn(split, index, index)
+        return {key: drawn[key] for key in self.asked(split, key)}
+
     def length(self, split: str) -> int:
         """Buildings of a split."""
-        return self.count if split == "train" else max(4, self.count // 10)
+        return self._count if split == "train" else max(4, self._count // 10)
 
     def _drawn(self, split: str, index: int, other: int) -> Pixels:
         if self.together:

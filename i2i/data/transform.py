@@ -5,8 +5,10 @@ unless it is told not to.
 """
 
 import os
+import random
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 
 from i2i.data import TRANSFORMS
@@ -29,8 +31,6 @@ def d4() -> list:
 @TRANSFORMS.register("affine")
 def affine() -> list:
     """Turned by up to 5 degrees, scaled and shifted by up to 5 %; what comes into view is the picture's reflection."""
-    import cv2
-
     step = _albumentations().Affine(
         rotate=(-5, 5),
         scale=(0.95, 1.05),
@@ -50,18 +50,27 @@ class Transform:
         crop_size: side of the square that is cut out at a drawn place.
         flip: left and right are exchanged for every second sample.
         pipeline: name in `TRANSFORMS` of what follows, or None.
+        shape: (H, W) of all pictures that will come, where that is known; None where it is not.
 
     Raises:
         UserError: a crop larger than load_size, an unknown pipeline.
     """
 
-    def __init__(self, load_size: int | None, crop_size: int, flip: bool, pipeline: str | None = None):
+    def __init__(
+        self,
+        load_size: int | None,
+        crop_size: int,
+        flip: bool,
+        pipeline: str | None = None,
+        shape: tuple[int, int] | None = None,
+    ):
         if load_size is not None and load_size < crop_size:
             raise UserError(
                 f"load_size {load_size} is smaller than crop_size {crop_size}. "
                 f"Set load_size to {crop_size} or more, or to null for the pictures' own size."
             )
         self.load_size, self.crop_size, self.flip, self.pipeline = load_size, crop_size, flip, pipeline
+        self.shape = shape
         self._last: Callable[[], list] | None = None if pipeline is None else TRANSFORMS.get(pipeline)
         self._composed: dict[Sequence[str], Callable] = {}
 
@@ -78,17 +87,16 @@ class Transform:
         Raises:
             UserError: pictures of two sizes, or smaller than the crop.
         """
-        first, *others = pictures
         sizes = {pixels.shape[:2] for pixels in pictures.values()}
         height, width = sizes.pop()
         if sizes:
             shown = ", ".join(f"{key} {p.shape[1]} x {p.shape[0]}" for key, p in pictures.items())
             raise UserError(f"pictures of one sample must have one size, not {shown}. Make them the same.")
-        if self.load_size is None and min(height, width) < self.crop_size:
-            raise UserError(
-                f"a picture of {width} x {height} is smaller than crop_size {self.crop_size}. "
-                f"Set load_size to {self.crop_size} or more."
-            )
+        self._check_crop(height, width)
+        if self.still(height, width):
+            flipped = self.flipped(seed)
+            return {key: _mirrored(self.resized(pixels), flipped) for key, pixels in pictures.items()}
+        first, *others = pictures
         compose = self._compose(tuple(others))
         compose.set_random_seed(seed % 2**32)
         given = {key: _not_two(pixels) for key, pixels in pictures.items()}
@@ -96,14 +104,56 @@ class Transform:
         moved[first] = moved["image"]
         return {key: moved[key][:, :, : pixels.shape[2]] for key, pixels in pictures.items()}
 
+    def still(self, height: int, width: int) -> bool:
+        """Whether pictures of this size only are resized and flipped: all of them is the crop, and nothing follows."""
+        return self._last is None and self._size(height, width) == (self.crop_size, self.crop_size)
+
+    def flipped(self, seed: int) -> bool:
+        """Whether a sample of this seed is flipped: the draw of albumentations' HorizontalFlip, without the rest."""
+        return self.flip and random.Random(seed % 2**32).random() < 0.5
+
+    def resized(self, pixels: np.ndarray) -> np.ndarray:
+        """(H, W, C) with the shorter side at load_size, bit for bit as a call does it; itself where it has it."""
+        height, width = pixels.shape[:2]
+        size = self._size(height, width)
+        if size == (height, width):
+            return pixels
+        kernel = cv2.INTER_AREA if min(size) < min(height, width) else cv2.INTER_CUBIC
+        parts = [_not_two(pixels[:, :, first : first + 4]) for first in range(0, pixels.shape[2], 4)]
+        done = [cv2.resize(np.ascontiguousarray(part), size[::-1], interpolation=kernel) for part in parts]
+        return np.dstack(done)[:, :, : pixels.shape[2]]
+
+    def centred(self, pixels: np.ndarray) -> np.ndarray:
+        """(H, W, C) -> (crop, crop, C): resized as in a call, then the middle; nothing is drawn.
+
+        Raises:
+            UserError: a picture smaller than the crop.
+        """
+        self._check_crop(*pixels.shape[:2])
+        pixels = self.resized(pixels)
+        top, left = ((side - self.crop_size) // 2 for side in pixels.shape[:2])
+        return pixels[top : top + self.crop_size, left : left + self.crop_size]
+
     def prepare(self) -> None:
         """Imports now what the first call would import."""
-        _albumentations()
+        if self.shape is None or not self.still(*self.shape):
+            _albumentations()
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        if self.load_size is None:
+            return height, width
+        scale = self.load_size / min(height, width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def _check_crop(self, height: int, width: int) -> None:
+        if self.load_size is None and min(height, width) < self.crop_size:
+            raise UserError(
+                f"a picture of {width} x {height} is smaller than crop_size {self.crop_size}. "
+                f"Set load_size to {self.crop_size} or more."
+            )
 
     def _compose(self, others: tuple[str, ...]) -> Callable:
         if others not in self._composed:
-            import cv2
-
             A = _albumentations()
             steps = []
             if self.load_size is not None:
@@ -121,3 +171,7 @@ class Transform:
 def _not_two(pixels: np.ndarray) -> np.ndarray:
     """Two channels as three: OpenCV moves pictures of two along an older path, in steps of 1/32 pixel."""
     return np.dstack([pixels, pixels[:, :, :1]]) if pixels.shape[2] == 2 else pixels
+
+
+def _mirrored(pixels: np.ndarray, flipped: bool) -> np.ndarray:
+    return np.ascontiguousarray(pixels[:, ::-1]) if flipped else pixels

@@ -94,6 +94,16 @@ class Unpaired(PictureSet):
     def _read(self, path: str, key: str) -> np.ndarray:
         return self.taken(read(path, page=self.domains[key].page), key, path)
 
+    def count(self, split: str, key: str | None = None) -> int:
+        return len(self._files(split, key))
+
+    def sample(self, split: str, index: int, key: str | None = None) -> Pixels:
+        return {key: self._read(self._files(split, key)[index], key)}
+
+    def _files(self, split: str, key: str | None) -> Files:
+        (side,) = self.asked(split, key)
+        return getattr(self.splits[split], side)
+
     def previews(self, count: int) -> list[Pixels]:
         split = preview_split(self.splits)
         columns = {}

@@ -15,6 +15,7 @@ from torch.utils.data import _utils
 
 from i2i.data import DATASETS, stream
 from i2i.data.pictures import write
+from i2i.data.pictureset import PictureSet
 from i2i.data.stream import Loader, Stream
 from i2i.errors import UserError
 
@@ -252,6 +253,7 @@ class Sleeper:
     """A data set whose first samples come at once and whose later ones never do (good = None: has a fault)."""
 
     notes, broken, files = (), (), 100
+    batch = PictureSet.batch
 
     class transform:
         prepare = staticmethod(lambda: None)

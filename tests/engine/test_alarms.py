@@ -305,7 +305,7 @@ def test_it_is_looked_at_no_earlier_than_it_may_be(tmp_path, monkeypatch):
     for step in range(FIRST_STEP, 2 * LOOK_EVERY + 1, 100):
         watching.sample(step, {"generator": []}, {key: [] for key in method.keys})
     assert len(looks) == 2
-    data.count = 10**6  # now not even one epoch is over
+    data._count = 10**6  # now not even one epoch is over
     watching.sample(10 * LOOK_EVERY, {"generator": []}, {key: [] for key in method.keys})
     assert len(looks) == 2
 

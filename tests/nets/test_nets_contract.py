@@ -13,10 +13,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from i2i.nets import DISCRIMINATORS, GENERATORS
+from i2i.nets import DISCRIMINATORS, ENCODERS, GENERATORS
 
-REGISTRIES = {"generator": GENERATORS, "discriminator": DISCRIMINATORS}
+REGISTRIES = {"generator": GENERATORS, "discriminator": DISCRIMINATORS, "encoder": ENCODERS}
 SMALL = {"width": 4, "num_downs": 2, "num_blocks": 1, "num_layers": 1, "num_scales": 2, "encoder": "test_resnet"}
+SMALL_OF = {"mlp": {"num_layers": 2, "width": 6}, "maxout": {"num_layers": 2, "pieces": 3}}  # two: one after another
+SIZE = 5  # of the pictures of nets that are built for one size
 ELSEWHERE = {"pretrained"}  # needs weights from outside; tests/nets/test_unet_timm.py makes them
 NETS = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
 
@@ -67,8 +69,10 @@ def cases(combine):
 
 def build(kind, name, channels=3, out=3, **args):
     torch.manual_seed(0)
-    small = {key: value for key, value in SMALL.items() if key in parameters_of(kind, name)}
-    positions = (channels, out) if kind == "generator" else (channels,)
+    small = {key: value for key, value in SMALL.items() if key in parameters_of(kind, name)} | SMALL_OF.get(name, {})
+    positions = [channels] if kind == "discriminator" else [channels, out]  # an encoder's `out` are its latents
+    if REGISTRIES[kind].get(name).sized:
+        positions.append(SIZE)
     net = REGISTRIES[kind].build(name, *positions, **{**small, **args})
     for module in net.modules():  # timm's residual branches begin at zero, where nothing before it has a gradient
         if isinstance(module, nn.BatchNorm2d) and not module.weight.is_meta and not module.weight.any():
@@ -77,7 +81,7 @@ def build(kind, name, channels=3, out=3, **args):
 
 
 def parts(output):
-    """The tensors of an output: itself, or one per scale."""
+    """The tensors of an output: itself, one per scale, or an encoder's two."""
     return [output] if isinstance(output, torch.Tensor) else list(output)
 
 
@@ -86,9 +90,15 @@ def joined(output):
     return output if isinstance(output, torch.Tensor) else torch.cat([part.flatten() for part in output])
 
 
-def pictures(net, batch=2, scale=None, dtype=torch.float32):
-    """Not square, and large enough that no feature map has a single pixel."""
+def inputs(net, batch=None, scale=None, dtype=torch.float32):
+    """Latents; square pictures of the size that a net is built for; or pictures that are not square, and large enough
+    that no feature map has a single pixel. Two, but four latents: BatchNorm makes +1 and -1 of any two."""
     generator = torch.Generator().manual_seed(1)
+    if net.takes == "latents":
+        return torch.randn(batch or 4, net.in_channels, generator=generator, dtype=dtype)
+    batch = batch or 2
+    if net.sized:
+        return torch.rand(batch, net.in_channels, SIZE, SIZE, generator=generator, dtype=dtype) * 2 - 1
     scale = scale or ((2, 3) if net.minimum < 64 else (1, 2))
     height, width = (net.minimum * factor for factor in scale)
     return torch.rand(batch, net.in_channels, height, width, generator=generator, dtype=dtype) * 2 - 1
@@ -129,7 +139,7 @@ def cancelled_biases(net, args):
         for (name, module), (_, following) in pairwise(leaves)
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and isinstance(following, nn.InstanceNorm2d)
     }
-    carried = args["norm"] == "batch" and args.get("upsample") == "resize" and args.get("padding") != "zero"
+    carried = args.get("norm") == "batch" and args.get("upsample") == "resize" and args.get("padding") != "zero"
     if isinstance(net, GENERATORS.get("resnet")) and carried:
         cancelled.add(f"blocks.{len(net.blocks) - 1}.residual.norm2.bias")
     return cancelled
@@ -139,6 +149,19 @@ def test_there_are_networks_to_test():
     assert {("generator", "unet"), ("generator", "resnet")} <= set(NETS)
     assert {("generator", "unet_timm"), ("discriminator", "multiscale")} <= set(NETS)
     assert {("discriminator", "patchgan"), ("discriminator", "pixel")} <= set(NETS)
+    assert {("generator", "mlp"), ("discriminator", "mlp"), ("encoder", "mlp")} <= set(NETS)
+    assert ("discriminator", "maxout") in NETS
+
+
+@pytest.mark.parametrize(("kind", "name"), NETS)
+def test_the_class_says_how_it_is_built_and_what_it_takes(kind, name):
+    net = REGISTRIES[kind].get(name)
+    positions = [p.name for p in inspect.signature(net).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    first = {"generator": ["in_channels", "out_channels"], "discriminator": ["in_channels"]}
+    assert positions == first.get(kind, ["in_channels", "latent"]) + (["size"] if net.sized else [])
+    assert net.takes in (("pictures", "latents") if kind == "generator" else ("pictures",))
+    built = build(kind, name)
+    assert {"multiple", "minimum", *positions} <= {key for key in dir(built) if isinstance(getattr(built, key), int)}
 
 
 @pytest.mark.parametrize(("kind", "name"), NETS)
@@ -152,17 +175,20 @@ def test_the_signature_is_enough_for_a_recipe(kind, name):
 @pytest.mark.parametrize(("kind", "name", "args"), cases(every_combination))
 def test_shape_range_and_a_gradient_for_every_parameter(kind, name, args):
     net = build(kind, name, init="kaiming", **args).double()
-    x = pictures(net, dtype=torch.float64).requires_grad_()
+    x = inputs(net, dtype=torch.float64).requires_grad_()
     before = x.detach().clone()
 
     outputs = parts(net(x))
     assert all(output.isfinite().all() for output in outputs)
     if kind == "generator":
-        assert outputs[0].shape == (2, 3, *x.shape[2:])
-        assert outputs[0].abs().max() <= 1
+        assert outputs[0].shape == (len(x), 3, *((SIZE, SIZE) if net.sized else x.shape[2:]))
+        assert outputs[0].abs().max() <= 1 or args.get("output") == "linear"
+    elif kind == "encoder":
+        assert [output.shape for output in outputs] == [(2, 3), (2, 3)]
+        assert not torch.equal(*outputs)
     else:
         assert len(outputs) == len(getattr(net, "scales", [net]))
-        assert all(output.dim() == 4 and output.shape[:2] == (2, 1) for output in outputs)
+        assert all(output.dim() == (2 if net.sized else 4) and output.shape[:2] == (2, 1) for output in outputs)
     sum((output * torch.randn_like(output)).sum() for output in outputs).backward()
 
     assert torch.equal(x, before), "the input was written to"
@@ -182,11 +208,12 @@ def test_shape_range_and_a_gradient_for_every_parameter(kind, name, args):
 def test_the_minimum_is_enough(kind, name, args):
     """One picture of the smallest size, square and not: a U-Net's bottleneck is one pixel high, wide, or both."""
     net = build(kind, name, **args).train()
+    compares = net.takes == "latents" and args.get("norm") == "batch"  # tests/nets/test_mlp.py: refused if one alone
     for scale in ((1, 1), (1, 3), (2, 1)):
-        x = pictures(net, batch=1, scale=scale)
+        x = inputs(net, batch=2 if compares else 1, scale=scale)
         output = net(x)
         assert joined(output).isfinite().all()
-        assert kind == "discriminator" or output.shape == (1, 3, *x.shape[2:])
+        assert kind != "generator" or net.sized or output.shape == (1, 3, *x.shape[2:])
     joined(output).mean().backward()
     assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
 
@@ -195,7 +222,7 @@ def test_the_minimum_is_enough(kind, name, args):
 def test_gradients_equal_finite_differences(kind, name, args):
     # default: biases that are not zero, without which dead pixels lie in the kink of the next ReLU
     net = still(smooth(build(kind, name, init="default", width=2, **args)).double())
-    x = pictures(net, dtype=torch.float64).requires_grad_()
+    x = inputs(net, dtype=torch.float64).requires_grad_()
     leaves = [x, *net.parameters()]
     weights = torch.randn_like(joined(net(x)))
     gradients = torch.autograd.grad((joined(net(x)) * weights).sum(), leaves)
@@ -218,12 +245,12 @@ def test_in_place_activations_change_nothing(kind, name, args):
     net = still(build(kind, name, init="kaiming", **args).double())
     plain = copy.deepcopy(net)
     in_place = [module for module in plain.modules() if getattr(module, "inplace", False)]
-    assert in_place
+    assert in_place or name == "maxout" or args["activation"] == "tanh"
     for module in in_place:
         module.inplace = False
     results = []
     for each in (net, plain):
-        x = pictures(each, dtype=torch.float64).requires_grad_()
+        x = inputs(each, dtype=torch.float64).requires_grad_()
         output = joined(each(x))
         output.square().sum().backward()
         results.append([output, x.grad, *(parameter.grad for parameter in each.parameters())])
@@ -235,16 +262,39 @@ def test_in_place_activations_change_nothing(kind, name, args):
 def test_channels(kind, name, channels, out):
     net = build(kind, name, channels, out)
     assert net.in_channels == channels
-    assert kind == "discriminator" or net.out_channels == out
-    assert {part.shape[1] for part in parts(net(pictures(net)))} == {out if kind == "generator" else 1}
-    wrong = torch.zeros(1, channels + 1, net.minimum, net.minimum)
-    with pytest.raises(ValueError, match=f"{channels + 1} channels.* takes {channels}"):
+    assert getattr(net, {"generator": "out_channels", "encoder": "latent"}.get(kind, ""), out) == out
+    assert {part.shape[1] for part in parts(net(inputs(net)))} == {1 if kind == "discriminator" else out}
+    if net.takes == "latents":
+        wrong = torch.zeros(1, channels + 1)
+        words = rf"shape \(1, {channels + 1}\).* takes latents of shape \(B, {channels}\)"
+    else:
+        side = net.size if net.sized else net.minimum
+        wrong = torch.zeros(1, channels + 1, side, side)
+        words = f"{channels + 1} channels.* takes {channels}"
+    with pytest.raises(ValueError, match=words):
         net(wrong)
     with pytest.raises(ValueError, match=r"\(B, .*unsqueeze"):
         net(wrong[0])
 
 
-@pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
+@pytest.mark.parametrize(("kind", "name"), [net for net in NETS if REGISTRIES[net[0]].get(net[1]).sized])
+def test_another_size_than_its_own_is_refused_in_words(kind, name):
+    net = build(kind, name)
+    assert net.size == SIZE
+    if net.takes == "latents":
+        with pytest.raises(ValueError, match=r"shape \(2, 3, 1, 1\); it takes latents of shape \(B, 3\)"):
+            net(torch.zeros(2, 3, 1, 1))
+        return
+    for height, width in ((SIZE + 1, SIZE), (SIZE, SIZE - 1), (2 * SIZE, 2 * SIZE)):
+        with pytest.raises(ValueError, match=f"{height} x {width} pixels .*takes {SIZE} x {SIZE} alone.*crop_size"):
+            net(torch.zeros(1, 3, height, width))
+
+
+def unsized(cases):
+    return [case for case in cases if not REGISTRIES[case.values[0]].get(case.values[1]).sized]
+
+
+@pytest.mark.parametrize(("kind", "name", "args"), unsized(cases(one_departure)))
 def test_wrong_sizes_are_refused_in_words(kind, name, args):
     net = build(kind, name, **args)
     good, multiple = 2 * net.minimum, net.multiple
@@ -268,7 +318,7 @@ def test_eval_is_deterministic_and_moves_nothing(kind, name, args):
     net = build(kind, name, **args).eval()
     state = {key: value.clone() for key, value in net.state_dict().items()}
     drawn = torch.get_rng_state()
-    first, second = net(pictures(net)), net(pictures(net))
+    first, second = net(inputs(net)), net(inputs(net))
     assert torch.equal(joined(first), joined(second))
     assert torch.equal(torch.get_rng_state(), drawn)
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
@@ -276,24 +326,25 @@ def test_eval_is_deterministic_and_moves_nothing(kind, name, args):
 
 @pytest.mark.parametrize("name", DISCRIMINATORS.names())
 def test_features_come_from_the_same_forward(name):
-    net = build("discriminator", name, norm="batch").train()
-    x = pictures(net)
+    normed = "norm" in parameters_of("discriminator", name)
+    net = still(build("discriminator", name, **({"norm": "batch"} if normed else {})))
+    x = inputs(net)
     logits, maps = net(x, features=True)
     scales = list(getattr(net, "scales", [net]))
-    assert all(scale.blocks[1].norm.num_batches_tracked == 1 for scale in scales)
+    assert not normed or all(scale.blocks[1].norm.num_batches_tracked == 1 for scale in scales)
     assert torch.equal(joined(logits), joined(net(x)))
     maps = maps if hasattr(net, "scales") else [maps]
     assert len(maps) == len(scales) == len(parts(logits))
     for scale, judged, features in zip(scales, parts(logits), maps):
         assert len(features) >= 2
         for feature, gradient in zip(features, torch.autograd.grad(judged.sum(), features)):
-            assert feature.shape[0] == 2 and feature.dim() == 4
+            assert feature.shape[0] == 2 and feature.dim() == (2 if net.sized else 4)
             assert gradient.abs().sum() > 0
-        recomputed = [x]
+        recomputed = [x.flatten(1) if net.sized else x]
         for layer in scale.blocks:
             recomputed.append(layer(recomputed[-1]))
         assert all(torch.equal(a, b) for a, b in zip(features, recomputed[1:])), "a map was written to afterwards"
-        x = nn.functional.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+        x = nn.functional.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)  # for the next scale
 
 
 @pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
@@ -304,10 +355,10 @@ def test_built_on_meta_it_takes_weights_by_assignment(kind, name, args):
     assert all(tensor.is_meta for tensor in (*empty.parameters(), *empty.buffers()))
     empty.load_state_dict(net.state_dict(), assign=True)
     assert not any(tensor.is_meta for tensor in (*empty.parameters(), *empty.buffers()))
-    assert torch.equal(joined(empty(pictures(net))), joined(net(pictures(net))))
+    assert torch.equal(joined(empty(inputs(net))), joined(net(inputs(net))))
 
 
-@pytest.mark.parametrize("init", ["normal_0.02", "xavier_1", "kaiming", "orthogonal_1", "default"])
+@pytest.mark.parametrize("init", ["normal_0.02", "uniform_0.05", "xavier_1", "kaiming", "orthogonal_1", "default"])
 def test_every_init_builds_on_meta(init):
     for kind, name in NETS:
         spectral = {"spectral_norm": True} if "spectral_norm" in parameters_of(kind, name) else {}
@@ -318,14 +369,14 @@ def test_every_init_builds_on_meta(init):
 @pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
 def test_a_deep_copy_is_equal_and_apart(kind, name, args):
     net = build(kind, name, **args)
-    net(pictures(net))  # so that there is something in the buffers
+    net(inputs(net))  # so that there is something in the buffers
     twin = copy.deepcopy(net)
-    assert torch.equal(joined(net.eval()(pictures(net))), joined(twin.eval()(pictures(net))))
+    assert torch.equal(joined(net.eval()(inputs(net))), joined(twin.eval()(inputs(net))))
     state = {key: value.clone() for key, value in net.state_dict().items()}
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.add_(1)
-    twin.train()(pictures(net))
+    twin.train()(inputs(net))
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
 
 
@@ -337,11 +388,12 @@ def test_spectral_norm_makes_the_largest_singular_value_one(kind, name):
             for module in net.modules():
                 if parametrize.is_parametrized(module):
                     _ = module.weight  # one power iteration, as in a forward
-        net(pictures(net))
+        net(inputs(net))
         net.eval()
-        convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
-        assert len(convolutions) >= 3
-        for module in convolutions:
+        kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+        weighted = [module for module in net.modules() if isinstance(module, kinds)]
+        assert len(weighted) >= 3
+        for module in weighted:
             rows = module.weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) else module.weight
             assert torch.linalg.svdvals(rows.flatten(1))[0].item() == pytest.approx(1, abs=0.02), module
 
@@ -350,7 +402,7 @@ def test_spectral_norm_makes_the_largest_singular_value_one(kind, name):
 def test_two_forwards_before_one_backward(kind, name, args):
     """Real and fake pictures through one D: power iterations and running statistics move in between."""
     net = build(kind, name, **args).train()
-    (joined(net(pictures(net))).mean() + joined(net(-pictures(net))).mean()).backward()
+    (joined(net(inputs(net))).mean() + joined(net(-inputs(net))).mean()).backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
@@ -359,7 +411,7 @@ def test_wrong_arguments_are_refused_in_words(kind, name):
     arguments = parameters_of(kind, name)
     faults = {argument: 0 for argument, (annotation, _) in arguments.items() if annotation is int}
     faults |= {argument: "nonsense" for argument, (annotation, _) in arguments.items() if annotation not in (int, bool)}
-    assert {"width", "norm", "init"} <= faults.keys()
+    assert {"width", "init"} <= faults.keys()
     for argument, value in faults.items():
         with pytest.raises(ValueError, match=rf"{argument} is '?{value}'?; it must be"):
             build(kind, name, **{argument: value})
