@@ -20,10 +20,14 @@ from i2i.infer.weights import check_tensors, read_meta, read_tensors, write_tens
 WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes -> integers of that width
 
 
-def save(run: Path, method, ema, meta: dict, keep: int, others: Mapping[str, Tensor] = MappingProxyType({})) -> Path:
+def save(
+    run: Path, method, ema, meta: dict, keep: int, others: Mapping[str, Tensor] = MappingProxyType({}),
+    spared: int | None = None,
+) -> Path:  # fmt: skip
     """Writes the checkpoint of `meta["step"]` whole or not at all, then removes all but the last `keep` up to it.
 
-    `others` is what the method keeps in the other processes of several, named "rank<r>.<name>".
+    `others` is what the method keeps in the other processes of several, named "rank<r>.<name>"; the checkpoint of the
+    step `spared` is kept too.
 
     A later one can only be a damaged one that was passed over: it must not count, or it would push out whole ones.
     """
@@ -32,7 +36,8 @@ def save(run: Path, method, ema, meta: dict, keep: int, others: Mapping[str, Ten
     write_tensors(path, gather(method, ema) | dict(others), {"kind": "checkpoint", **meta})
     up_to_this = [old for old in checkpoints(run) if int(old.stem) <= meta["step"]]
     for old in up_to_this[keep:]:
-        old.unlink(missing_ok=True)
+        if int(old.stem) != spared:
+            old.unlink(missing_ok=True)
     return path
 
 

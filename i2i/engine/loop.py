@@ -22,6 +22,7 @@ class Events:
 
     log: Callable[[int, dict[str, float], float], None]
     sample: Callable[[int], None]
+    evaluate: Callable[[int, bool], bool]  # (step, whether it is the last) -> whether it must be saved
     save: Callable[[int], None]
     tick: Callable[[int], None]
     stopping: Callable[[], bool]
@@ -48,6 +49,7 @@ def run_loop(
             scalars = method.step(k batches)            the whole algorithm
             every log_every:     read scalars, log      the only place that waits for the device
             every sample_every:  draw samples
+            evaluate            when it is due; a step that is the best so far is saved
             every save_every, at the end, at a signal:  check that all is finite, save
 
     A save comes after the samples and weights of its step: it is what makes them count. Of several processes all do
@@ -82,7 +84,8 @@ def run_loop(
         if end or (events.sample_every and step % events.sample_every == 0):
             runtime.check_finite(method)
             events.sample(step)
-        if end or stop or step % events.save_every == 0:
+        best = events.evaluate(step, end)
+        if end or stop or best or step % events.save_every == 0:
             runtime.check_finite(method)
             events.save(step)
     return step

@@ -24,10 +24,13 @@ from i2i.engine.progress import bar, log_line
 from i2i.engine.run import RunFolder, next_free
 from i2i.engine.runtime import Runtime
 from i2i.engine.schedule import Schedule
+from i2i.engine.scoring import Scoring
 from i2i.engine.signals import signals
 from i2i.engine.summary import summary
 from i2i.engine.watching import Watching
+from i2i.evaluation.subject import Subject, twins
 from i2i.infer.models import RUNS
+from i2i.infer.runs import BEST
 
 
 class Interrupted(Everywhere):
@@ -158,8 +161,11 @@ class Run:
         found = self.processes.spread(found)
         if found is not None:
             self.take_up(*found)
+        self.scoring = Scoring(self.recipe, self.path, self.step, self.say)
         if self.leads:
             self.folder.trim_stats(self.step)
+            if found is not None:
+                self.keep_best()  # a kill may have come between the checkpoint and this
         if self.step >= settings.steps:
             if self.leads and not samples.weights_are_of(self.path, self.method, self.step):
                 self.export()
@@ -186,7 +192,8 @@ class Run:
         self.received = stack.enter_context(signals(self.processes.several))
         tick = stack.enter_context(bar("training", settings.steps, self.step, hidden=not self.leads))
         events = Events(
-            log=self.log, sample=self.sample, save=self.save, tick=lambda step: tick(step, settings.steps),
+            log=self.log, sample=self.sample, evaluate=self.evaluate, save=self.save,
+            tick=lambda step: tick(step, settings.steps),
             stopping=lambda: agreement.stopping(self.processes, self.loader, self.received),
             log_every=settings.log_every, sample_every=settings.sample_every, save_every=settings.save_every,
         )  # fmt: skip
@@ -297,6 +304,22 @@ class Run:
         drawn = samples.draw(path, self.method, files, self.pictures, domains, self.runtime.device)
         self.watching.sample(step, path, drawn, self.pictures)
 
+    def evaluate(self, step: int, end: bool) -> bool:
+        """Scores this step where it is due; whether it is the best so far, which must be saved."""
+        if not self.scoring.due(step, end):
+            return False
+        self.runtime.check_finite(self.method)
+        self.processes.alike(lambda: self.score(step) if self.leads else None)
+        return self.processes.from_first(self.scoring.best is not None and self.scoring.best[0] == step)
+
+    def score(self, step: int) -> None:
+        def nets():  # copies: a protocol may do with them as it likes
+            return twins(self.recipe, {name: net.state_dict() for name, net in self.method.nets.items()})
+
+        where, files = self.runtime.device, self.files(step)
+        subject = Subject(self.recipe, self.data, files, nets, self.path, device=where, say=self.say)
+        self.watching.evaluated(step, self.scoring.score(subject))
+
     def save(self, step: int) -> None:
         self.step = step
         agreement.check_replicas(self.processes, self.method, self.runtime.ema, step)
@@ -320,7 +343,15 @@ class Run:
             "device": self.runtime.device.type,
             "compiled": self.compiled,
         }
-        checkpoint.save(self.path, self.method, self.runtime.ema, meta, self.recipe.train.keep, others)
+        best = self.scoring.best[0] if self.scoring.best else None
+        checkpoint.save(self.path, self.method, self.runtime.ema, meta, self.recipe.train.keep, others, best)
+        self.keep_best()
+
+    def keep_best(self) -> None:
+        """Where this step is the best so far: its weights for users, in a folder beside the last ones."""
+        if self.scoring.best and self.scoring.best[0] == self.step:
+            (self.path / BEST).mkdir(exist_ok=True)
+            samples.write_weights(self.path / BEST, self.files(self.step))
 
     def export(self) -> None:
         samples.write_weights(self.path, self.files(self.step))

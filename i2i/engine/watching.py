@@ -44,6 +44,10 @@ class Watching:
         if self.alarms:
             self.alarms.sample(step, drawn, pictures)
 
+    def evaluated(self, step: int, values: dict[str, float]) -> None:
+        """Takes what a protocol measured."""
+        self.tracker.log(step, {f"evaluate/{name}": value for name, value in values.items()})
+
     def close(self) -> None:
         """Ends the tracker."""
         self.tracker.close()

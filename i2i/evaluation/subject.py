@@ -97,9 +97,19 @@ def _nets(path: Path, recipe: Recipe, step: int) -> dict[str, nn.Module]:
     if not file.is_file():
         raise UserError(f"{path} has no checkpoint of step {step:,} any more, which holds its discriminator.")
     tensors, _ = read_tensors(file)
+    states: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("nets."):
+            _, name, inner = key.split(".", 2)
+            states.setdefault(name, {})[inner] = value
+    return twins(recipe, states)
+
+
+def twins(recipe: Recipe, states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, nn.Module]:
+    """The networks of a recipe, on the CPU and in evaluation mode, with copies of these states."""
     nets = {}
-    for name, net in build.networks(recipe).items():
-        start = f"nets.{name}."
-        net.load_state_dict({key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)})
-        nets[name] = net.eval().requires_grad_(False)
+    with torch.random.fork_rng([]):  # their first weights, which are drawn, are of no interest
+        for name, net in build.networks(recipe).items():
+            net.load_state_dict(states[name])
+            nets[name] = net.eval().requires_grad_(False)
     return nets

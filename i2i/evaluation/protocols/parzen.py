@@ -42,11 +42,11 @@ class Parzen(Protocol):
         return None
 
     def words(self, subject, split):
-        chosen, shape = len(self.pictures(subject, "val")), tuple(subject.sampler.tensors(1).shape[1:])
+        shape = tuple(subject.sampler.tensors(1).shape[1:])
+        count, chosen = (len(self.pictures(subject, which)) for which in (split, "val"))
         return (
-            f"parzen: mean log-likelihood of {split} ({len(self.pictures(subject, split)):,} pictures, {shape} in "
-            f"[0, 1], natural log) under Gaussian windows on {self.samples:,} samples (seed {self.seed}); sigma chosen on "
-            f"val ({chosen:,} pictures)"
+            f"parzen: mean log-likelihood of {split} ({count:,} pictures, {shape} in [0, 1], natural log) under "
+            f"Gaussian windows on {self.samples:,} samples (seed {self.seed}); sigma chosen on val ({chosen:,} pictures)"
         )
 
     def measure(self, subject, split):
