@@ -46,7 +46,7 @@ class Parzen(Protocol):
         count, chosen = (len(self.pictures(subject, which)) for which in (split, "val"))
         return (
             f"parzen: mean log-likelihood of {split} ({count:,} pictures, {shape} in [0, 1], natural log) under "
-            f"Gaussian windows on {self.samples:,} samples (seed {self.seed}); sigma chosen on val ({chosen:,} pictures)"
+            f"Gaussian windows on {self.samples:,} samples (seed {self.seed}), sigma chosen on val ({chosen:,} of them)"
         )
 
     def measure(self, subject, split):
