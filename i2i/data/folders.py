@@ -109,7 +109,8 @@ _LAYOUTS = {
 }
 
 
-def _exists(root: Path, hint: str) -> None:
+def demand_folder(root: Path, hint: str) -> None:
+    """UserError where the folder of the data is not there; `hint`, where they can be had, is appended."""
     if not root.is_dir():
         here = "" if root.is_absolute() else f" in {os.getcwd()}"
         what = "is a file, not a folder" if root.exists() else f"does not exist{here}"
@@ -117,7 +118,7 @@ def _exists(root: Path, hint: str) -> None:
 
 
 def _splits(root: Path, hint: str, kind: str, find, folders: Sequence[str] | None) -> dict[str, Split]:
-    _exists(root, hint)
+    demand_folder(root, hint)
     if folders is not None:
         find = partial(_named_split, kind=kind, folders=_two_names(folders))
     found = {name: split for name in SPLITS if (split := find(root, name)) is not None}
