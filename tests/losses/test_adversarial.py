@@ -15,6 +15,8 @@ LN3 = math.log(3)
 HAND_WORKED = {
     "minimax": ([LN3, LN3], [-LN3, LN3], math.log(4 / 3) + (math.log(4 / 3) + math.log(4)) / 2, math.log(3 / 16) / 2),
     "nonsaturating": ([LN3, LN3], [-LN3, LN3], math.log(4 / 3) + math.log(16 / 3) / 2, math.log(16 / 3) / 2),
+    # exp(-ln 3) = 1/3, exp(ln 3) = 3
+    "maximum_likelihood": ([LN3, LN3], [-LN3, LN3], math.log(4 / 3) + math.log(16 / 3) / 2, -(1 / 3 + 3) / 2),
     "lsgan": ([2.0, 0.0], [3.0, -1.0], (1 + 1) / 2 + (9 + 1) / 2, (4 + 4) / 2),
     "hinge": ([0.5, 3.0], [-0.25, 1.0], (0.5 + 0) / 2 + (0.75 + 2) / 2, -0.375),
     "wasserstein": ([2.0, 4.0], [-1.0, 2.0], 0.5 - 3.0, -0.5),
@@ -24,6 +26,7 @@ HAND_WORKED = {
 INDEPENDENT = {
     "minimax": (lambda r: -math.log(p(r)), lambda f: -math.log(1 - p(f)), lambda f: math.log(1 - p(f))),
     "nonsaturating": (lambda r: -math.log(p(r)), lambda f: -math.log(1 - p(f)), lambda f: -math.log(p(f))),
+    "maximum_likelihood": (lambda r: -math.log(p(r)), lambda f: -math.log(1 - p(f)), lambda f: -p(f) / (1 - p(f))),
     "lsgan": (lambda r: r * r - 2 * r + 1, lambda f: f * f, lambda f: f * f - 2 * f + 1),
     "hinge": (lambda r: max(0.0, 1 - r), lambda f: max(0.0, 1 + f), lambda f: -f),
     "wasserstein": (lambda r: -r, lambda f: f, lambda f: -f),
@@ -33,6 +36,7 @@ INDEPENDENT = {
 OPTIMUM = {
     "minimax": lambda p, q: math.log(p / q),
     "nonsaturating": lambda p, q: math.log(p / q),
+    "maximum_likelihood": lambda p, q: math.log(p / q),
     "lsgan": lambda p, q: p / (p + q),
     "hinge": lambda p, q: math.copysign(1.0, p - q),
     "wasserstein": None,  # unbounded: that is why it needs a constraint
@@ -118,7 +122,13 @@ def test_d_is_optimal_where_theory_says(name):
 
 @pytest.mark.parametrize(
     "name, logit, value",
-    [("minimax", 0.0, 2 * LN2), ("nonsaturating", 0.0, 2 * LN2), ("lsgan", 0.5, 0.5), ("hinge", 0.3, 2.0)],
+    [
+        ("minimax", 0.0, 2 * LN2),
+        ("nonsaturating", 0.0, 2 * LN2),
+        ("maximum_likelihood", 0.0, 2 * LN2),
+        ("lsgan", 0.5, 0.5),
+        ("hinge", 0.3, 2.0),
+    ],
 )
 def test_loss_of_a_d_that_cannot_tell(name, logit, value):
     same = torch.full((2, 1, 3, 3), logit, dtype=torch.float64)
@@ -147,7 +157,18 @@ def test_only_the_nonsaturating_g_learns_from_a_sure_d():
 def test_extreme_logits_stay_finite(name):
     real, fake = torch.tensor([-1e4, 1e4]), torch.tensor([-1e4, 1e4])
     objective = OBJECTIVES.build(name)
-    assert objective.d_loss(real, fake).isfinite() and objective.g_loss(fake).isfinite()
+    assert objective.d_loss(real, fake).isfinite()
+    assert objective.g_loss(fake).isfinite() or name == "maximum_likelihood"
+
+
+def test_the_exponential_overflows_where_it_says():
+    """Up to 88 it is a number in float32, far from any logit of a D that is not broken; then it is minus infinity and
+    not a NaN, for the finite gate to see. Half as wide logits are raised first: bfloat16's 88 is no worse."""
+    objective = OBJECTIVES.build("maximum_likelihood")
+    assert objective.g_loss(torch.tensor([88.0])).item() == pytest.approx(-math.exp(88), rel=1e-5)
+    assert objective.g_loss(torch.tensor([88.0], dtype=torch.bfloat16)).item() == pytest.approx(-math.exp(88), rel=1e-5)
+    assert objective.g_loss(torch.tensor([89.0])) == -math.inf
+    assert objective.g_loss(torch.tensor([-1e4])) == 0
 
 
 @names

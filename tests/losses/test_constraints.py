@@ -7,13 +7,15 @@ import torch
 from torch import nn
 from watching import NoHostReads
 
-from i2i.losses import CONSTRAINTS
+from i2i.losses import CONSTRAINTS, OBJECTIVES
 
 # name: (lipschitz, per_sample, arguments that are refused)
 DECLARED = {
     "none": (False, False, []),
     "clip": (True, False, [{"value": 0.0}, {"value": -1.0}, {"value": math.nan}]),
     "gp": (True, True, [{"weight": -1.0}, {"weight": math.nan}]),
+    "r1": (False, True, [{"weight": -1.0}, {"weight": math.nan}]),
+    "r2": (False, True, [{"weight": -1.0}, {"weight": math.nan}]),
 }
 
 names = pytest.mark.parametrize("name", CONSTRAINTS.names())
@@ -69,7 +71,7 @@ def test_no_penalty_is_a_scalar_zero(name):
     assert penalty.shape == () and penalty == 0 and penalty.dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ["none", "gp"])
+@pytest.mark.parametrize("name", ["none", "gp", "r1", "r2"])
 def test_no_projection_leaves_d_alone(name):
     D = Critic()
     before = [parameter.clone() for parameter in D.parameters()]
@@ -193,3 +195,113 @@ def test_gp_of_narrow_pictures_is_computed_in_float32():
     real, fake = batch(2, 5, 2, 3, 4).float(), batch(3, 5, 2, 3, 4).bfloat16()
     found = CONSTRAINTS.build("gp").penalty(linear(slope.float()), real, fake)
     assert found.dtype == torch.float32 and found.item() == pytest.approx(2.5, abs=1e-5)
+
+
+# -- r1 and r2
+
+PENALTIES = pytest.mark.parametrize("name", ["gp", "r1", "r2"])
+ZERO_CENTRED = pytest.mark.parametrize("name", ["r1", "r2"])
+
+
+def looked_at(name, x, other):
+    """(real, fake) such that the penalty `name` is taken on x."""
+    return (x, other) if name == "r1" else (other, x)
+
+
+@ZERO_CENTRED
+@pytest.mark.parametrize("norm, penalty", [(0.0, 0.0), (1.0, 5.0), (3.0, 45.0)])
+def test_zero_centred_penalty_of_a_linear_critic(name, norm, penalty):
+    """weight / 2 norm^2 = 5 norm^2, whatever the pictures: 0 for a constant critic alone."""
+    slope = batch(1, 2, 3, 4)
+    slope *= norm / slope.norm()
+    found = CONSTRAINTS.build(name).penalty(linear(slope), batch(2, 5, 2, 3, 4), batch(3, 5, 2, 3, 4))
+    assert found.shape == () and found.item() == pytest.approx(penalty, abs=1e-10)
+    by_weight = CONSTRAINTS.build(name, weight=0.5).penalty(linear(slope), batch(2, 5, 2, 3, 4), batch(3, 5, 2, 3, 4))
+    assert by_weight.item() == pytest.approx(penalty / 20, abs=1e-10)
+
+
+@ZERO_CENTRED
+def test_zero_centred_penalty_is_taken_on_its_own_pictures_alone(name):
+    """D(x) = |x|^2 / 2 has slope x: 5 times the mean of |x_i|^2, and the others may be of any shape and number."""
+    x = batch(4, 4, 2, 3, 3)
+    expected = 5 * sum(v * v for v in x.flatten().tolist()) / 4
+    for other in (torch.full((4, 2, 3, 3), math.nan), torch.zeros(1, 2, 5, 5)):
+        real, fake = looked_at(name, x, other)
+        found = CONSTRAINTS.build(name).penalty(lambda x: x.square().sum((1, 2, 3)) / 2, real, fake)
+        assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
+@ZERO_CENTRED
+def test_zero_centred_penalty_takes_the_mean_of_patches_and_of_scales(name):
+    """As gp: slopes of 5/16 in 16 places; with the second scale 5/32 in 15 places and 5/32 + 2 in the corner."""
+    x, r = batch(5, 3, 1, 4, 4), CONSTRAINTS.build(name)
+    assert r.penalty(lambda x: 5 * x, x, x).item() == pytest.approx(5 * 16 * (5 / 16) ** 2, abs=1e-10)
+    two = r.penalty(lambda x: [5 * x, 4 * x[:, :, :1, :1]], x, x)
+    assert two.item() == pytest.approx(5 * (15 * (5 / 32) ** 2 + (5 / 32 + 2) ** 2), abs=1e-10)
+
+
+@ZERO_CENTRED
+def test_zero_centred_penalty_second_order_gradient(name):
+    D, r = Critic().double(), CONSTRAINTS.build(name)
+    real, fake = batch(8, 2, 2, 5, 5), batch(9, 2, 2, 5, 5)
+    named = dict(D.named_parameters())
+
+    def penalty(*parameters):
+        state = dict(zip(named, parameters))
+        return r.penalty(lambda x: torch.func.functional_call(D, state, (x,)), real, fake)
+
+    assert torch.autograd.gradcheck(penalty, tuple(parameter.detach().requires_grad_() for parameter in named.values()))
+
+
+@PENALTIES
+def test_a_penalty_reaches_every_parameter_but_the_last_bias_and_no_picture(name):
+    D, real, fake = Critic().double(), batch(1, 3, 2, 6, 6).requires_grad_(), batch(2, 3, 2, 6, 6).requires_grad_()
+    CONSTRAINTS.build(name).penalty(D, real, fake).backward()
+    still = [name for name, p in D.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert still == ["net.4.bias"]
+    assert real.grad is None and fake.grad is None
+
+
+@ZERO_CENTRED
+def test_zero_centred_penalty_where_the_slope_vanishes_has_a_finite_gradient(name):
+    D = nn.Conv2d(2, 1, 1).double()
+    nn.init.zeros_(D.weight)
+    penalty = CONSTRAINTS.build(name).penalty(D, batch(1, 2, 2, 3, 3), batch(2, 2, 2, 3, 3))
+    penalty.backward()
+    assert penalty == 0 and not D.weight.grad.any()
+
+
+@ZERO_CENTRED
+def test_zero_centred_penalty_of_narrow_pictures_is_computed_in_float32(name):
+    slope = batch(1, 2, 3, 4)
+    slope *= 1.5 / slope.norm()
+    found = CONSTRAINTS.build(name).penalty(linear(slope.float()), *[batch(3, 5, 2, 3, 4).bfloat16()] * 2)
+    assert found.dtype == torch.float32 and found.item() == pytest.approx(5 * 2.25, abs=1e-5)
+
+
+def test_r1_brings_the_dirac_gan_to_rest():
+    """Mescheder et al. (2018), section 2: real pictures are the point 0, G makes the point theta, D(x) = psi x. Without
+    a penalty theta^2 + psi^2 stays what it is, and both go round and round; with r1, weight / 2 psi^2, both come to 0.
+    """
+    assert 0.9 < distance_of_the_dirac_gan("none") < 1.1
+    assert distance_of_the_dirac_gan("r1", weight=1.0) < 1e-3
+
+
+def distance_of_the_dirac_gan(name, **args):
+    """How far from rest it is after 1,000 alternating steps from theta = 1, psi = 0."""
+    objective, constraint = OBJECTIVES.build("minimax"), CONSTRAINTS.build(name, **args)
+    G, D = nn.Parameter(torch.ones(1, 1, 1, 1).double()), nn.Conv2d(1, 1, 1, bias=False).double()
+    nn.init.zeros_(D.weight)
+    zero = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    for _ in range(1000):
+        fake = G.detach()
+        loss = objective.d_loss(D(zero), D(fake)) + constraint.penalty(D, zero, fake)
+        descend(D.weight, loss)
+        descend(G, objective.g_loss(D(G)))
+    return math.hypot(G.item(), D.weight.item())
+
+
+def descend(parameter, loss, rate=0.05):
+    (slope,) = torch.autograd.grad(loss, parameter)
+    with torch.no_grad():
+        parameter -= rate * slope
