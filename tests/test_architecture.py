@@ -20,7 +20,7 @@ TIERS = [
     {"infer"},
     {"methods"},
     {"build"},
-    {"evaluate", "prepare"},
+    {"evaluation", "prepare"},
     {"engine"},
     {"doctor"},
     {"cli"},
