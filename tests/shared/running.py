@@ -26,6 +26,17 @@ ARGUMENTS = {
         "data={kind: synthetic, pairing: unpaired, size: 40, count: 5, load_size: 36, crop_size: 32, workers: 0}",
         "method.pool_size=4", "method.num_critic=2",
     ],
+    "gan": [
+        "gan_mnist", "generator={name: mlp, num_layers: 1, width: 8, output: linear}",
+        "discriminator={name: maxout, num_layers: 1, width: 8}", "method.num_critic=2", "train.batch_size=4",
+        "data={kind: points, distribution: ring2d, count: 30, load_size: null, crop_size: 1, flip: false, workers: 0}",
+        "evaluate={protocol: modes, every: 4, samples: 40, seed: 0}",
+    ],
+    "vae": [
+        "vae_mnist", "generator={name: mlp, num_layers: 1, width: 8, output: linear}", "encoder={name: mlp, num_layers: 1, width: 8}",
+        "method.likelihood=gaussian", "method.latent=3", "train.batch_size=4", "evaluate={}",
+        "data={kind: points, distribution: ring2d, count: 30, load_size: null, crop_size: 1, flip: false, workers: 0}",
+    ],
 }  # fmt: skip
 LENGTH = [
     "train.steps=12",
