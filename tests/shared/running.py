@@ -113,6 +113,10 @@ def assert_same_end(run: Path, straight: Path) -> None:
         different = [key for key in ours if not ours[key].equal(theirs[key])]
         assert not different, f"{file}: {different[:5]}"
     assert log_of(run) == log_of(straight)
+    scores = [folder / "evaluations.jsonl" for folder in (run, straight)]
+    assert scores[0].exists() == scores[1].exists()
+    if scores[1].exists():
+        assert scores[0].read_text() == scores[1].read_text()
     for grid in sorted(path.name for path in (straight / "samples").iterdir()):
         assert (run / "samples" / grid).read_bytes() == (straight / "samples" / grid).read_bytes(), grid
     assert not list(run.rglob("*.i2i-part"))
