@@ -13,6 +13,7 @@ import numpy as np
 
 from i2i.data import TRANSFORMS
 from i2i.errors import UserError
+from i2i.seeds import derive
 
 
 def _albumentations():
@@ -40,6 +41,15 @@ def affine() -> list:
         p=1,
     )
     return [step]
+
+
+FLIP = 99  # the place of the flip, whatever stands before it
+
+
+def _mixed(seed: int, place: int) -> int:
+    """A seed for one step of a pipeline. Under one and the same seed all would draw the same number, and a crop high in
+    the picture be a flipped one (seen in 95 % of 200 draws)."""
+    return derive(seed % 2**32, place) % 2**32
 
 
 class Transform:
@@ -98,7 +108,8 @@ class Transform:
             return {key: _mirrored(self.resized(pixels), flipped) for key, pixels in pictures.items()}
         first, *others = pictures
         compose = self._compose(tuple(others))
-        compose.set_random_seed(seed % 2**32)
+        for place, step in enumerate(compose.transforms):
+            step.set_random_seed(_mixed(seed, FLIP if isinstance(step, _albumentations().HorizontalFlip) else place))
         given = {key: _not_two(pixels) for key, pixels in pictures.items()}
         moved = compose(image=given[first], **{key: given[key] for key in others})
         moved[first] = moved["image"]
@@ -110,7 +121,7 @@ class Transform:
 
     def flipped(self, seed: int) -> bool:
         """Whether a sample of this seed is flipped: the draw of albumentations' HorizontalFlip, without the rest."""
-        return self.flip and random.Random(seed % 2**32).random() < 0.5
+        return self.flip and random.Random(_mixed(seed, FLIP)).random() < 0.5
 
     def resized(self, pixels: np.ndarray) -> np.ndarray:
         """(H, W, C) with the shorter side at load_size, bit for bit as a call does it; itself where it has it."""

@@ -347,7 +347,7 @@ def test_whole_splits_in_order(tmp_path):
     (one, two) = data.whole("test", "target")
     assert list(one) == ["target"] and two["target"][0, 0, 0] == 1
     x = data.prepared(rows[2]["input"], "input")
-    assert x.shape == (3, 8, 8) and torch.equal(x, torch.full((3, 8, 8), 2 * 102 / 255 - 1))
+    assert x.shape == (3, 8, 8) and torch.equal(x, (torch.full((3, 8, 8), 102.0) / 255) * 2 - 1)
     for arguments, words in ((("val",), "split 'val' is not there"), (("test", "a"), "key 'a' is not in these data")):
         with pytest.raises(UserError, match=words):
             data.whole(*arguments)

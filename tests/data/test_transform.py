@@ -11,6 +11,7 @@ import pytest
 from i2i.data import TRANSFORMS
 from i2i.data.transform import Transform
 from i2i.errors import UserError
+from i2i.seeds import derive
 
 Y, X = np.mgrid[0:48, 0:48].astype(np.uint8)
 PLACES = np.dstack([4 * Y, 4 * X, 100 + 0 * Y])  # every pixel says where it was
@@ -215,3 +216,17 @@ def test_where_nothing_is_to_be_done_the_pictures_come_back_at_once(monkeypatch)
     transform.prepare()
     assert not Transform(None, 48, False, "d4").still(48, 48) and not Transform(None, 48, False).still(48, 49)
     assert not Transform(48, 40, False).still(48, 48) and Transform(40, 40, False).still(48, 48)
+
+
+def test_where_the_crop_lies_says_nothing_about_the_flip():
+    """Steps under one seed would draw alike: each has its own."""
+    transform, draws = Transform(None, 8, True, None), []
+    picture = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64, 1)
+    for number in range(600):
+        rows = transform({"a": picture}, derive("draw", number))["a"][:, :, 0].astype(int)
+        flipped = rows[0, 1] < rows[0, 0]
+        corner = rows[0, -1] if flipped else rows[0, 0]
+        draws.append((flipped, corner // 64, corner % 64))
+    found = np.corrcoef(np.array(draws, float).T)
+    assert abs(found - np.eye(3)).max() < 0.12, "three standard errors of 600 independent draws"
+    assert 0.44 < np.mean([flipped for flipped, _, _ in draws]) < 0.56
