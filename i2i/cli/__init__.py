@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from i2i import __version__
+from i2i.cli.generate import generate
+from i2i.cli.options import Device, DeviceOption, aside
 from i2i.errors import UserError
 
 app = typer.Typer(
@@ -20,13 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Device(StrEnum):
-    auto = "auto"
-    cuda = "cuda"
-    mps = "mps"
-    cpu = "cpu"
 
 
 class Direction(StrEnum):
@@ -82,7 +77,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Values that replace the recipe's.", autocompletion=_keys),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes cuda, then mps, then cpu.")]
 
 
 @app.command()
@@ -162,72 +156,13 @@ def translate(
     with bar("translating") as advance:
         report = run(
             paths, model=model, out=out, direction=direction and direction.value, size=size, samples=samples,
-            paired=paired, page=page, device=device.value, say=_aside, progress=advance,
+            paired=paired, page=page, device=device.value, say=aside, progress=advance,
         )  # fmt: skip
     if report.failed:
         raise typer.Exit(1)
 
 
-@app.command()
-def generate(
-    run: Annotated[
-        Path | None,
-        typer.Argument(metavar="[RUN]", help="A run folder or a .safetensors file; the newest run if not given."),
-    ] = None,
-    n: Annotated[int, typer.Option("-n", help="How many samples.")] = 64,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where they go; if not given, <run>/generated/: in it seed<S>/ for another --seed, and step<N>/ once "
-            "it holds samples of another step. Samples of two steps or seeds are never mixed."
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Which sequence of samples; the run's own if not given.")] = None,
-    start: Annotated[int, typer.Option(help="Number of the first sample.")] = 0,
-    grid: Annotated[bool, typer.Option("--grid/--no-grid", help="Write grid.png, a sheet of up to 64.")] = True,
-    files: Annotated[bool, typer.Option("--files/--no-files", help="Write a file for each sample.")] = True,
-    interpolate: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Sheets of the ways from sample to sample, two and two, in N pictures."),
-    ] = None,
-    arithmetic: Annotated[
-        str | None,
-        typer.Option(metavar="SUM", help="A sheet of sums: lists of sample numbers, averaged, added and taken away."),
-    ] = None,
-    neighbours: Annotated[
-        bool, typer.Option("--neighbours", help="A sheet of samples beside the training pictures nearest to them.")
-    ] = False,
-    data: Annotated[
-        Path | None, typer.Option(help="--neighbours alone: where the data are; the recipe's path if not given.")
-    ] = None,
-    device: DeviceOption = Device.auto,
-):
-    """Draw pictures with a trained model that makes them of noise.
-
-    \b
-    i2i generate runs/gan_mnist -n 100
-    i2i generate --interpolate 8 --arithmetic "1,2,3 - 4,5,6 + 7,8,9"
-    i2i generate runs/gan_mnist --neighbours --no-files
-    """
-    from i2i.engine.progress import bar
-    from i2i.evaluation.neighbours import Neighbours
-    from i2i.infer.generate import generate as draw
-    from i2i.infer.models import find
-
-    if data is not None and not neighbours:
-        raise UserError(
-            "--data says where the training pictures are, which only --neighbours reads; add it, or leave --data out."
-        )
-    file = find(run)
-    compared = Neighbours(file, data=data, say=_aside) if neighbours else None
-    if compared is None or files or grid or interpolate is not None or arithmetic is not None:
-        with bar("drawing") as advance:
-            draw(
-                file, n, out=out, seed=seed, start=start, files=files, grid=grid, interpolate=interpolate,
-                arithmetic=arithmetic, device=device.value, say=_aside, progress=advance,
-            )  # fmt: skip
-    if compared is not None:
-        compared.write(n, out=out, seed=seed, start=start, device=device.value)
+app.command()(generate)
 
 
 recipes = typer.Typer(
@@ -294,7 +229,7 @@ def recipes_plan(
     from i2i.prepare.plan import plan
 
     with bar("looking") as advance:
-        file = plan(path, out=out, device=device.value, say=_aside, progress=advance)
+        file = plan(path, out=out, device=device.value, say=aside, progress=advance)
     print(f"{file}: read it, then  i2i train {shlex.quote(str(file))}")
 
 
@@ -341,7 +276,7 @@ def data_download(
         print(cards.listed())
         return
     with bar(f"downloading {name}") as advance:
-        folder = download(name, to=to, say=_aside, progress=advance)
+        folder = download(name, to=to, say=aside, progress=advance)
     print(folder)
 
 
@@ -364,7 +299,7 @@ def data_pairs(
     from i2i.prepare.pairs import pairs
 
     with bar("pairing") as advance:
-        made = pairs(folder, by=by.value, out=out, factor=factor, masks=masks, val=val, say=_aside, progress=advance)
+        made = pairs(folder, by=by.value, out=out, factor=factor, masks=masks, val=val, say=aside, progress=advance)
     print(f"{made}: paired. Next: i2i recipes plan {shlex.quote(str(made))}")
 
 
@@ -382,10 +317,6 @@ def doctor():
         bad += finding.bad
     if bad:
         raise typer.Exit(1)
-
-
-def _aside(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def _version(wanted: bool):
