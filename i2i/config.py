@@ -63,7 +63,7 @@ class DataSection(Section):
     kind: str
     path: str | None = None
     load_size: int | None = Field(None, ge=1)
-    crop_size: int = Field(ge=1)
+    crop_size: int = Field(ge=1, le=65_536)
     flip: bool = True
     transform: str | None = None
     workers: int = Field(4, ge=0)

@@ -16,6 +16,7 @@ WORDS = {
     ("method", "name"), ("method", "objective"), ("method", "constraint", "name"), ("generator", "name"), ("generator", "norm"),
     ("generator", "upsample"), ("generator", "padding"), ("discriminator", "name"), ("discriminator", "norm"), ("data", "kind"),
     ("optimizer", "G", "name"), ("optimizer", "D", "name"), ("train", "precision"), ("train", "tracker"), ("translate", "norm"),
+    ("encoder", "name"), ("evaluate", "protocol"), ("method", "prior"), ("method", "likelihood"), ("data", "distribution"),
 }  # fmt: skip
 FREE_KEYS = {("augment", "policy")}  # lists
 
@@ -92,8 +93,8 @@ def test_typos_are_told_with_the_line_and_the_word_that_was_meant(recipes, tmp_p
         recipe = fresh(recipes, dice)
         where = dice.choice(keys(recipe))
         parent, word = get(recipe, where[:-1]), where[-1]
-        if where in WORDS and dice.random() < 0.7:
-            value = parent[word]
+        value = parent[word]
+        if where in WORDS and value is not None and dice.random() < 0.7:
             made = typo(value, dice)
             if value == "none" or len(value) < 3:
                 continue
@@ -142,7 +143,8 @@ def test_all_faults_come_in_one_pass(recipes, tmp_path):
     for _ in range(60):
         recipe = fresh(recipes, dice)
         places = []
-        for section in dice.sample(["generator", "discriminator", "train", "translate", "evaluate", "data"], 3):
+        sections = ["generator", "discriminator", "encoder", "train", "translate", "evaluate", "data"]
+        for section in dice.sample([section for section in sections if section in recipe], 3):
             word = dice.choice([key for key in recipe[section] if len(key) > 3 and key not in ("name", "kind")])
             made = word[:-1] + "zz"
             rename(recipe[section], word, made)

@@ -34,7 +34,8 @@ REGISTRIES = {
         PROTOCOLS,
     )
 }
-KINDS = {"method": METHODS, **NETS, "data": DATASETS}
+KINDS = {"method": METHODS, **NETS, "data": DATASETS, "evaluate": PROTOCOLS}
+LABELS = {"data": "kind", "evaluate": "protocol"}  # the key that says which; of the others "name"
 LARGEST = 4096  # of any whole number that shapes a network; more is a slip, and takes minutes to lay out
 TRACKERS = {  # of Accelerate: its name -> what pip calls its package
     "aim": "aim",
@@ -85,9 +86,7 @@ class _Names:
         for section, registry in NETS.items():
             if full.get(section) is not None:
                 full[section] = self.named(full[section], registry, (section,))
-                for key, value in full[section].args.items():
-                    if isinstance(value, int) and value > LARGEST:
-                        self.faults.append(Fault((section, key), f"{value} is too large. Give at most {LARGEST:,}."))
+                self.not_too_large(section, full[section].args)
         method = self.method(full)
         if "optimizer" in full:
             full["optimizer"] = self.optimizers(full["optimizer"], method)
@@ -96,13 +95,18 @@ class _Names:
                 self.known(POLICIES, policy, ("augment", "policy"))
         if "data" in full:
             full["data"] = self.data(full["data"])
-        if "evaluate" in full and full["evaluate"].protocol is not None:
+        if "evaluate" in full:
             full["evaluate"] = self.evaluated(full["evaluate"])
         if "train" in full and full["train"].tracker not in (None, *TRACKERS):
             name = full["train"].tracker
             words = f"'{name}' is not a tracker.{nearest(name, TRACKERS)} Known: {', '.join(TRACKERS)}; null is none."
             self.faults.append(Fault(("train", "tracker"), words))
         return full
+
+    def not_too_large(self, section: str, values: Mapping[str, Any]) -> None:
+        for key, value in values.items():
+            if isinstance(value, int) and value > LARGEST:
+                self.faults.append(Fault((section, key), f"{value} is too large. Give at most {LARGEST:,}."))
 
     def known(self, registry: Registry, name: str, where: tuple[str, ...]) -> Any:
         if name in registry.names():
@@ -120,7 +124,7 @@ class _Names:
 
     def strays(self, section: str, raw: Any) -> None:
         """The unknown keys of a section that is faulty in another way too: all is told in one pass."""
-        label = "kind" if section == "data" else "name"
+        label = LABELS.get(section, "name")
         if not isinstance(raw, Mapping) or raw.get(label) not in KINDS[section].names():
             return
         model = Recipe.model_fields[section].annotation
@@ -141,6 +145,7 @@ class _Names:
         constraint = self.named(node.constraint, CONSTRAINTS, ("method", "constraint"))
         node = self.named(node, METHODS, ("method",), FROM_RECIPE)
         full["method"] = node.model_copy(update={"constraint": constraint})
+        self.not_too_large("method", {key: value for key, value in node.args.items() if key == "latent"})
         if node.name not in METHODS.names():
             return None
         method = METHODS.get(node.name)
@@ -181,6 +186,12 @@ class _Names:
         return type(node)(**common, **values)
 
     def evaluated(self, node: Section) -> Section:
+        known = list(type(node).model_fields)
+        if node.protocol is None:
+            for key in node.args:  # a protocol's own, or misspelt
+                words = f"there is no such key here without a protocol.{nearest(key, known)} Known: {', '.join(known)}"
+                self.faults.append(Fault(("evaluate", key), words))
+            return node
         protocol = self.known(PROTOCOLS, node.protocol, ("evaluate", "protocol"))
         if protocol is None:
             return node
@@ -270,11 +281,8 @@ def _evaluated(recipe: Recipe) -> list[Fault]:
     """What is wrong with being scored while training."""
     asked = recipe.evaluate
     if asked.protocol is None:
-        faults = [Fault(("evaluate", key), "there is no such key without a protocol. Name one.") for key in asked.args]
-        if asked.every is not None:
-            words = f"{asked.every} is of no use without evaluate.protocol. Name one."
-            faults.append(Fault(("evaluate", "every"), words))
-        return faults
+        words = f"{asked.every} is of no use without evaluate.protocol. Name one: {', '.join(PROTOCOLS.names())}."
+        return [] if asked.every is None else [Fault(("evaluate", "every"), words)]
     if why := PROTOCOLS.get(asked.protocol).refuses(recipe):
         return [Fault(("evaluate", "protocol"), f"'{asked.protocol}' cannot score these runs: {why}.")]
     try:

@@ -169,7 +169,7 @@ def _named(found: Found, classes: int | str) -> list[str]:
     if names is None:
         number = int(train.labels.max()) + 1
         if isinstance(classes, int) and classes < number:
-            raise UserError(_beyond(train, classes, f"data.classes is {classes}"))
+            raise UserError(_beyond(train, classes, f"data.classes is {classes}", "Set data.classes to auto"))
         names = [str(label) for label in range(number)]
     if classes not in ("auto", len(names)):
         raise UserError(
@@ -178,15 +178,15 @@ def _named(found: Found, classes: int | str) -> list[str]:
         )
     for split in found.splits.values():
         if split.labels.max() >= len(names):
-            raise UserError(_beyond(split, len(names), f"there are {len(names)} classes"))
+            raise UserError(_beyond(split, len(names), f"training has {len(names)} classes", "Remove it"))
     return names
 
 
-def _beyond(split: Split, number: int, words: str) -> str:
+def _beyond(split: Split, number: int, words: str, remedy: str) -> str:
     index = int((split.labels >= number).argmax())
     return (
         f"{split.origin}: picture {index:,} has the label {split.labels[index]}, but {words}, so labels go from 0 to "
-        f"{number - 1}. Set data.classes to auto, or mend the labels."
+        f"{number - 1}. {remedy}, or mend the labels."
     )
 
 

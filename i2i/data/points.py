@@ -19,6 +19,7 @@ from i2i.seeds import derive
 SPLITS = ("train", "val", "test")
 RANGE = (-4.0, 4.0)
 ROOM = 4  # standard deviations around every centre that a range must hold: 6 of 100,000 draws lie beyond, clipped
+PREVIEWS = 1000
 KEPT = 3  # drawn epochs in memory: batches run from one into the next, and previews look at test
 
 
@@ -154,8 +155,8 @@ class Points(PictureSet):
         return {"image": self.domains["image"].to_tensor(points)}, []
 
     def previews(self, count: int) -> list[Pixels]:
-        """The first points of test."""
-        return [self.sample("test", index) for index in range(min(count, self._count))]
+        """The first points of test: PREVIEWS or more, since a distribution is not seen in a few."""
+        return [self.sample("test", index) for index in range(min(max(count, PREVIEWS), self._count))]
 
     def count(self, split: str, key: str | None = None) -> int:
         self.asked(split, key)

@@ -81,6 +81,7 @@ def run_loop(
             now = time.perf_counter()
             events.log(step, values, images / (now - since))
             images, since = 0, now
+        pause = time.perf_counter()
         if end or (events.sample_every and step % events.sample_every == 0):
             runtime.check_finite(method)
             events.sample(step)
@@ -88,4 +89,5 @@ def run_loop(
         if end or stop or best or step % events.save_every == 0:
             runtime.check_finite(method)
             events.save(step)
+        since += time.perf_counter() - pause  # images a second are those of training
     return step

@@ -63,7 +63,7 @@ class GAN(Method):
 
     def noise(self, x):
         """z ~ p_z, (B, Z): one for each picture of `x`."""
-        return self.prior.draw(len(x), x.device)
+        return self.prior.draw(len(x), x.device).to(x.dtype)
 
     def critique(self, batch):
         x = batch["image"]

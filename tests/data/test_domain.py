@@ -45,6 +45,15 @@ def test_the_numbers_are_those_of_the_usual_pipeline():
     assert torch.equal(x, usual)
 
 
+@pytest.mark.parametrize("depth", [8, 16, 32])
+@pytest.mark.parametrize("span", [(0, 200), (3, 90)])
+def test_a_stack_of_pictures_is_each_of_them(depth, span):
+    domain = Domain(2, span, depth)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3, 2)).astype(domain.dtype)
+    x = domain.to_tensor(pixels)
+    assert x.is_contiguous() and torch.equal(x, torch.stack([domain.to_tensor(each) for each in pixels]))
+
+
 def test_values_are_clamped_and_halves_are_rounded_up():
     domain = Domain(1, (0, 4), 8)
     x = torch.tensor(
@@ -66,6 +75,8 @@ def test_pixels_of_another_domain_are_refused():
         np.zeros((2, 2, 3), np.uint16),
         np.zeros((2, 2, 1), np.uint8),
         np.zeros((2, 2), np.uint8),
+        np.zeros((2, 3), np.uint8),
+        np.zeros((2, 2, 2, 2, 3), np.uint8),
         np.zeros((2, 2, 3)),
     ):
         with pytest.raises(ValueError, match=r"not of this domain, which is 8 bits, \(H, W, 3\)"):

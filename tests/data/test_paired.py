@@ -330,3 +330,27 @@ def test_maps_are_resized_and_cropped(real_data):
     data = paired(real_data("maps"), load_size=286, crop_size=256)
     assert len(data) == 2 and data.previews(9)[0]["input"].shape == (600, 600, 3), "val, where there is no test"
     assert data.item(0, 1)[0]["target"].shape == (3, 256, 256)
+
+
+def test_whole_splits_in_order(tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        (tmp_path / split).mkdir()
+        for number in range(count):
+            pixels = np.zeros((9, 22, 3), np.uint8)
+            pixels[:, :11], pixels[:, 11:] = number, 100 + number
+            write(tmp_path / split / f"{number}.png", pixels)
+    data = paired(tmp_path, direction="ba", crop_size=8)
+    assert data.splits_there == ("train", "test") and data.count("train") == 3 and data.count("test", "target") == 2
+    rows = list(data.whole("train"))
+    assert [(row["input"][0, 0, 0], row["target"][0, 0, 0]) for row in rows] == [(100, 0), (101, 1), (102, 2)]
+    assert rows[0]["input"].shape == (9, 11, 3)
+    (one, two) = data.whole("test", "target")
+    assert list(one) == ["target"] and two["target"][0, 0, 0] == 1
+    x = data.prepared(rows[2]["input"], "input")
+    assert x.shape == (3, 8, 8) and torch.equal(x, torch.full((3, 8, 8), 2 * 102 / 255 - 1))
+    for arguments, words in ((("val",), "split 'val' is not there"), (("test", "a"), "key 'a' is not in these data")):
+        with pytest.raises(UserError, match=words):
+            data.whole(*arguments)
+    (tmp_path / "test/1.png").write_bytes(b"%PDF")
+    with pytest.raises(UserError, match=r"1\.png: it is a PDF"):
+        list(data.whole("test"))

@@ -216,6 +216,35 @@ def test_an_error_in_a_worker_keeps_its_words(folder, workers):
     assert "it has 16 bits a channel" in str(caught.value) and "Traceback" not in str(caught.value)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_hides_no_broken_file_of_the_same_batch(folder, workers):
+    root = folder(100)
+    data = paired(root)
+    order = [index for _, index in places(1, 100, 3, 8)]
+    write(root / f"train/{order[0]:03d}.png", np.zeros((12, 24, 3), np.uint16))
+    cut = root / f"train/{order[5]:03d}.png"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    said = []
+    with pytest.raises(UserError, match="it has 16 bits a channel"):
+        load(data, 1, batch_size=8, workers=workers, say=said.append)
+    assert len(said) == 1 and said[0].startswith(f"{cut} is broken")
+
+
+def test_an_error_that_is_over_at_the_second_look_ends_nothing(folder, monkeypatch):
+    data, calls = paired(folder(4)), []
+    item = data.item
+
+    def once(epoch, index):
+        calls.append(index)
+        if len(calls) == 2:
+            raise UserError("the disk did not answer")
+        return item(epoch, index)
+
+    alone = load(data, 1)
+    monkeypatch.setattr(data, "item", once)
+    assert all(torch.equal(load(data, 1)[0][key], alone[0][key]) for key in data.keys) and len(calls) > 4
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loading_draws_from_no_generator_of_the_main_process(folder, workers):
     def states():

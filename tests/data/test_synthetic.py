@@ -217,3 +217,20 @@ def test_a_folder_of_files_holds_what_is_drawn(tmp_path):
     for wrong in ({"split": "trian"}, {"half": "left"}, {"size": 4}):
         with pytest.raises(UserError):
             write_folder(tmp_path / "none", 1, **{"size": 40, **wrong})
+
+
+def test_whole_splits():
+    data = synthetic(count=5)
+    assert data.splits_there == ("train", "val", "test") and data.held_out
+    assert [data.count(split) for split in data.splits_there] == [5, 4, 4]
+    rows = list(data.whole("test"))
+    assert len(rows) == 4 and [set(row) for row in rows] == [{"input", "target"}] * 4
+    for index, row in enumerate(rows):
+        label, photo = draw(building_seed("test", index), 48)
+        assert np.array_equal(row["input"], label) and np.array_equal(row["target"], photo)
+    data = synthetic("unpaired", count=5)
+    photos = [row["b"] for row in data.whole("val", "b")]
+    for index, photo in enumerate(photos):
+        assert np.array_equal(photo, draw(building_seed("val", index, "b"), 48)[1])
+    with pytest.raises(UserError, match="Name one key, a or b"):
+        data.whole("val")

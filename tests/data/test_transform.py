@@ -172,3 +172,46 @@ def test_albumentations_is_imported_late_and_asks_the_network_for_nothing():
     bare = {key: value for key, value in os.environ.items() if not key.startswith("NO_ALB")}
     done = subprocess.run([sys.executable, "-c", look], env=bare, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["False", "True", "1"], done.stderr
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("side", [24, 32, 47])
+def test_what_is_only_resized_and_flipped_is_what_albumentations_makes_of_it(monkeypatch, channels, dtype, side):
+    noise = np.random.default_rng(side).integers(0, 256, (side, side, channels)).astype(dtype)
+    pictures = {"a": noise, "b": noise[..., :1]}
+    for load_size, flip in ((32, True), (32, False), (None, True), (None, False)):
+        transform = Transform(load_size, 32 if load_size else side, flip, None)
+        assert transform.still(side, side)
+        short = [transform(pictures, seed) for seed in range(2**32 - 8, 2**32 + 8)]
+        with monkeypatch.context() as patch:
+            patch.setattr(transform, "still", lambda *_: False)
+            long = [transform(pictures, seed) for seed in range(2**32 - 8, 2**32 + 8)]
+        for one, two in zip(short, long, strict=True):
+            assert all(one[key].dtype == dtype and np.array_equal(one[key], two[key]) for key in pictures)
+        turned = {one["a"].tobytes() for one in short}
+        assert len(turned) == 1 + flip
+
+
+@pytest.mark.parametrize("shape", [(30, 45), (90, 45), (41, 57), (40, 40), (33, 100)])
+def test_a_picture_is_resized_as_a_call_does_it(shape):
+    picture = cv2.resize(PLACES, shape[::-1])
+    transform = Transform(40, 40, False, None)
+    whole = transform.resized(picture)
+    assert min(whole.shape[:2]) == 40
+    out = moved(transform, 3, a=picture)["a"]
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (40, 40), axis=(0, 1)).reshape(-1, 3, 40, 40)
+    assert any(np.array_equal(out, window.transpose(1, 2, 0)) for window in windows)
+    top, left = (whole.shape[0] - 40) // 2, (whole.shape[1] - 40) // 2
+    assert np.array_equal(transform.centred(picture), whole[top : top + 40, left : left + 40])
+
+
+def test_where_nothing_is_to_be_done_the_pictures_come_back_at_once(monkeypatch):
+    from i2i.data import transform as module
+
+    monkeypatch.setattr(module, "_albumentations", lambda: pytest.fail("not needed"))
+    transform = Transform(None, 48, False, None, shape=(48, 48))
+    assert moved(transform, 1, a=PLACES)["a"] is PLACES
+    transform.prepare()
+    assert not Transform(None, 48, False, "d4").still(48, 48) and not Transform(None, 48, False).still(48, 49)
+    assert not Transform(48, 40, False).still(48, 48) and Transform(40, 40, False).still(48, 48)

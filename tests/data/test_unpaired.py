@@ -151,3 +151,22 @@ def test_horses_and_zebras_two_of_which_are_grey(real_data):
         assert pixels.shape == (256, 256, 3) and (pixels[..., :1] == pixels).all()
     assert {key: x.shape for key, x in data.item(3, 99)[0].items()} == {"a": (3, 256, 256), "b": (3, 256, 256)}
     assert len(data.previews(4)) == 4 and len(data.splits["test"].a) == 30
+
+
+def test_whole_splits_a_key_at_a_time(tmp_path):
+    data = unpaired(fill(fill(tmp_path, 3, 2), 1, 2, "test"))
+    assert data.splits_there == ("train", "test")
+    assert {(split, key): data.count(split, key) for split in data.splits_there for key in "ab"} == {
+        ("train", "a"): 3,
+        ("train", "b"): 2,
+        ("test", "a"): 1,
+        ("test", "b"): 2,
+    }
+    assert [row["a"][0, 0, 2] for row in data.whole("train", "a")] == [0, 1, 2]
+    assert [(list(row), row["b"][0, 0, 2]) for row in data.whole("test", "b")] == [(["b"], 128), (["b"], 129)]
+    row = next(data.whole("test", "b"))["b"]
+    assert row.shape == (13, 13, 3) and data.prepared(row, "b").shape == (3, 8, 8)
+    assert np.array_equal(data.domains["b"].to_pixels(data.prepared(row, "b")), row[2:10, 2:10])
+    for asked in (data.whole, data.count):
+        with pytest.raises(UserError, match="nothing pairs the samples of these data. Name one key, a or b"):
+            asked("train")

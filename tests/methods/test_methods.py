@@ -12,6 +12,8 @@ from i2i.methods import METHODS
 from i2i.nets import DISCRIMINATORS, GENERATORS
 
 ALL = METHODS.names()
+GAMES = [name for name in ALL if METHODS.get(name).adversarial]
+EVERY_GROUP = [(name, group) for name in ALL for group in METHODS.get(name).groups]
 
 
 def moved(before, net):
@@ -31,8 +33,7 @@ def test_a_step_moves_every_weight_and_returns_detached_finite_scalars(name):
     )
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("group", ["G", "D"])
+@pytest.mark.parametrize(("name", "group"), EVERY_GROUP)
 def test_only_the_group_moves_and_the_others_keep_their_bits(name, group):
     method, _ = small_method(name)
     for other in set(method.groups) - {group}:
@@ -54,7 +55,7 @@ def test_inside_only_everything_else_is_frozen_and_afterwards_nothing_is(name):
         assert all(p.requires_grad for module in method.nets.values() for p in module.parameters())
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", GAMES)
 def test_no_gradient_of_g_ends_up_in_d(name):
     """The gradients that D's update used are those of D's own loss, whatever G did before."""
     seen = {}
@@ -75,14 +76,14 @@ def test_no_gradient_of_g_ends_up_in_d(name):
     method, _ = small_method(name)
     spy(method)
     method.step(iter(batches(method, 1)))
-    first, second = ("D", "G") if name == "pix2pix" else ("G", "D")
+    first, second = ("G", "D") if name == "cyclegan" else ("D", "G")
     assert all(grad is None for grad in seen[f"not {first}"][0])  # the first update touches nobody else's gradients
     kept = seen[f"not {second}"][0]
     for ours, now in zip(seen[first][0], kept, strict=True):  # and the second leaves the first one's as they were
         assert torch.equal(ours, now)
 
 
-@pytest.mark.parametrize(("name", "num_critic"), list(itertools.product(ALL, [1, 3])))
+@pytest.mark.parametrize(("name", "num_critic"), list(itertools.product(GAMES, [1, 3])))
 def test_a_step_takes_exactly_num_critic_batches_and_updates(name, num_critic):
     method, _ = small_method(name, f"method.num_critic={num_critic}")
     calls = []
@@ -116,7 +117,7 @@ def test_pix2pix_trains_g_on_the_last_batch():
 
 
 @pytest.mark.parametrize(
-    ("name", "objective", "constraint"), list(itertools.product(ALL, OBJECTIVES.names(), CONSTRAINTS.names()))
+    ("name", "objective", "constraint"), list(itertools.product(GAMES, OBJECTIVES.names(), CONSTRAINTS.names()))
 )
 def test_any_objective_and_constraint(name, objective, constraint):
     spectral = "discriminator.spectral_norm=true"  # so that wasserstein without a constraint is allowed
@@ -130,20 +131,29 @@ def test_any_objective_and_constraint(name, objective, constraint):
         assert max(float(p.detach().abs().max()) for net in members for p in net.parameters()) <= 0.01 + 1e-9
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("generator", GENERATORS.names())
+def test_every_network_is_tried():
+    assert set(making.GENERATORS) == set(GENERATORS.names()) and set(making.DISCRIMINATORS) == set(
+        DISCRIMINATORS.names()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "generator"),
+    [(n, g) for n in GAMES for g in GENERATORS.names() if GENERATORS.get(g).takes == METHODS.get(n).generator_takes],
+)
 @pytest.mark.parametrize("discriminator", DISCRIMINATORS.names())
 def test_any_network(name, generator, discriminator):
     nets = [f"generator={making.GENERATORS[generator]}", f"discriminator={making.DISCRIMINATORS[discriminator]}"]
-    method, _ = small_method(name, *nets, "data.size=64", "data.crop_size=64")
+    size = ["data.size=64"] if METHODS.get(name).generator_takes == "pictures" else []
+    method, _ = small_method(name, *nets, *size, "data.crop_size=64")
     assert all(torch.isfinite(value) for value in method.step(iter(batches(method, 1, size=64))).values())
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_domains_of_different_channel_counts(name):
-    overrides = ["data.a.channels=1", "data.b.channels=5"] + (["method.lam_identity=0"] if name == "cyclegan" else [])
-    method, _ = small_method(name, *overrides)
-    shapes = dict(zip(method.keys, (1, 5), strict=True))
+    sides = ["data.a.channels=1", "data.b.channels=5"][: len(METHODS.get(name).keys)]
+    method, _ = small_method(name, *sides, *(["method.lam_identity=0"] if name == "cyclegan" else []))
+    shapes = dict(zip(method.keys, (1, 5)))
     batch = {key: torch.zeros(1, channels, 32, 32) for key, channels in shapes.items()}
     assert all(torch.isfinite(value) for value in method.step(iter([batch])).values())
 
@@ -170,7 +180,7 @@ def test_state_is_complete(name):
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", GAMES)
 def test_every_picture_that_a_discriminator_sees_was_augmented(name):
     """A spy in the place of DiffAugment marks pictures; a spy on D finds the mark on all it is shown, and on nothing else."""
     mark = 7.0
@@ -191,7 +201,9 @@ def test_every_picture_that_a_discriminator_sees_was_augmented(name):
     method.step(iter(batches(method, 1)))
     for group, members in method.groups.items():
         for net in members:
-            corners = [picture[:, :, 0, 0] for picture in seen[net]]
+            corners = [given[:, :, 0, 0] for given in seen[net] if given.dim() == 4]  # latents have none
+            if method.nets[net].takes == "latents":
+                continue
             assert corners
             if group == "D":
                 assert len(corners) == 3, "real and fake in the D step, fake in the G step"
@@ -220,15 +232,20 @@ def test_pairs_are_augmented_alike_and_the_two_pairs_independently():
 def test_preview_columns_are_rows_of_equal_length(name):
     method, _ = small_method(name)
     pictures = {key: [f"{key}{row}" for row in range(3)] for key in method.keys}
-    columns = method.preview({export: lambda p, export=export: f"{export}({p})" for export in method.exports}, pictures)
+    models = {export: lambda p, export=export: f"{export}({p})" for export in method.exports}
+    if method.generator_takes == "latents":
+        models = {"generator": lambda count: [f"sample {number}" for number in range(count)]}
+    columns = method.preview(models, pictures)
     assert all(len(column) == 3 for column in columns.values())
     if name == "cyclegan":
         assert columns["A'' = G_ba(B')"][1] == "generator_ba(generator_ab(a1))"
-    else:
+    elif name == "pix2pix":
         assert columns["output"][2] == "generator(input2)"
+    else:
+        assert columns == {"samples": ["sample 0", "sample 1", "sample 2"]}
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", GAMES)
 def test_critique_gives_every_discriminators_logits_on_real_pictures_and_on_those_of_g(name):
     """By hand, from the networks: what D sees in a step, un-augmented."""
     method, _ = small_method(name)
@@ -236,9 +253,15 @@ def test_critique_gives_every_discriminators_logits_on_real_pictures_and_on_thos
         net.eval()
     (batch,) = batches(method, 1)
     with torch.no_grad():
+        torch.manual_seed(5)
         found = method.critique(batch)
-        first, second = (batch[key] for key in method.keys)
-        if name == "pix2pix":
+        first, *others = (batch[key] for key in method.keys)
+        second = others[0] if others else None
+        if name == "gan":
+            torch.manual_seed(5)
+            z = torch.rand(2, 100) * 2 - 1
+            expected = {"D": (method.D(first), method.D(method.G(z)))}
+        elif name == "pix2pix":
             pairs = [torch.cat((first, y), 1) for y in (second, method.G(first))]
             expected = {"D": tuple(map(method.D, pairs))}
         elif name == "cyclegan":
@@ -255,3 +278,16 @@ def test_critique_gives_every_discriminators_logits_on_real_pictures_and_on_thos
 
 def test_only_methods_without_pairs_are_watched_for_what_pairs_would_tell():
     assert METHODS.get("pix2pix").paired and not METHODS.get("cyclegan").paired
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_method_says_what_it_is_made_of(name):
+    """What it declares for `i2i check` is what its wiring and its networks are."""
+    kind, (method, recipe) = METHODS.get(name), small_method(name)
+    wiring = kind.wiring(dict.fromkeys(kind.keys, 3), recipe.method.args)
+    assert {section for section, _, _ in wiring.values()} == set(kind.sections)
+    assert kind.adversarial == ("discriminator" in kind.sections)
+    for export, net in kind.exports.items():
+        source, target = kind.maps[net]
+        assert (source is None) == (kind.generator_takes == "latents") and target in kind.keys, export
+        assert method.nets[net].takes == kind.generator_takes

@@ -17,18 +17,35 @@ SMALL = {
         "data={kind: synthetic, pairing: unpaired, size: 32, count: 6, load_size: null, crop_size: 32, workers: 0}",
         "method.pool_size=3",
     ],
+    "gan": [
+        "generator={name: mlp, num_layers: 1, width: 8}",
+        "discriminator={name: mlp, num_layers: 1, width: 8}",
+        "data={kind: folder, path: nowhere, load_size: null, crop_size: 32, workers: 0}",
+        "evaluate={}",
+    ],
+    "vae": [
+        "generator={name: mlp, num_layers: 1, width: 8}",
+        "encoder={name: mlp, num_layers: 1, width: 8}",
+        "data={kind: folder, path: nowhere, load_size: null, crop_size: 32, workers: 0}",
+        "evaluate={}",
+    ],
 }
 GENERATORS = {  # the smallest of each, for pictures of 64 px
     "unet": "{name: unet, num_downs: 4, width: 4}",
     "unet_timm": "{name: unet_timm, encoder: test_resnet, width: 4}",
     "resnet": "{name: resnet, num_blocks: 1, width: 4}",
+    "mlp": "{name: mlp, num_layers: 1, width: 4}",
 }
 DISCRIMINATORS = {
+    "mlp": "{name: mlp, num_layers: 1, width: 4}",
+    "maxout": "{name: maxout, num_layers: 1, width: 4}",
     "patchgan": "{name: patchgan, num_layers: 1, width: 4}",
     "multiscale": "{name: multiscale, num_scales: 2, num_layers: 1, width: 4}",
     "pixel": "{name: pixel, width: 4}",
 }
-RECIPES = {"pix2pix": "pix2pix_facades", "cyclegan": "cyclegan_horse2zebra"}
+RECIPES = {
+    "pix2pix": "pix2pix_facades", "cyclegan": "cyclegan_horse2zebra", "gan": "gan_mnist", "vae": "vae_mnist",
+}  # fmt: skip
 
 
 def small_recipe(name: str, *overrides: str):

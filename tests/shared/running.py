@@ -26,6 +26,17 @@ ARGUMENTS = {
         "data={kind: synthetic, pairing: unpaired, size: 40, count: 5, load_size: 36, crop_size: 32, workers: 0}",
         "method.pool_size=4", "method.num_critic=2",
     ],
+    "gan": [
+        "gan_mnist", "generator={name: mlp, num_layers: 1, width: 8, output: linear}",
+        "discriminator={name: maxout, num_layers: 1, width: 8}", "method.num_critic=2", "train.batch_size=4",
+        "data={kind: points, distribution: ring2d, count: 30, load_size: null, crop_size: 1, flip: false, workers: 0}",
+        "evaluate={protocol: modes, every: 4, samples: 40, seed: 0}",
+    ],
+    "vae": [
+        "vae_mnist", "generator={name: mlp, num_layers: 1, width: 8, output: linear}", "encoder={name: mlp, num_layers: 1, width: 8}",
+        "method.likelihood=gaussian", "method.latent=3", "train.batch_size=4", "evaluate={}",
+        "data={kind: points, distribution: ring2d, count: 30, load_size: null, crop_size: 1, flip: false, workers: 0}",
+    ],
 }  # fmt: skip
 LENGTH = [
     "train.steps=12",
@@ -102,6 +113,10 @@ def assert_same_end(run: Path, straight: Path) -> None:
         different = [key for key in ours if not ours[key].equal(theirs[key])]
         assert not different, f"{file}: {different[:5]}"
     assert log_of(run) == log_of(straight)
+    scores = [folder / "evaluations.jsonl" for folder in (run, straight)]
+    assert scores[0].exists() == scores[1].exists()
+    if scores[1].exists():
+        assert scores[0].read_text() == scores[1].read_text()
     for grid in sorted(path.name for path in (straight / "samples").iterdir()):
         assert (run / "samples" / grid).read_bytes() == (straight / "samples" / grid).read_bytes(), grid
     assert not list(run.rglob("*.i2i-part"))
