@@ -162,7 +162,7 @@ class Segmenter:
         label_indices: Any,
         *,
         size: int = 128,
-        steps: int = 1000,
+        steps: int = 1600,
         seed: int,
         say: Say = print,
         validation: tuple[Pictures, Any] | None = None,
@@ -170,7 +170,7 @@ class Segmenter:
         batch_size: int = 8,
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
-        encoder: str = "resnet10t",
+        encoder: str = "test_resnet",
         width: int = 16,
     ) -> "Segmenter":
         """The net of these pairs, from the store or trained now (AdamW, one cycle, mirrored and shifted pairs).

@@ -1,6 +1,5 @@
 """What is evaluated: the models of one step of one run, and the data that it was trained on."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from i2i.infer.models import models_of
 from i2i.infer.runs import BEST, checkpoint_of
 from i2i.infer.sampler import Sampler
 from i2i.infer.translator import Translator
-from i2i.infer.weights import read_tensors
+from i2i.infer.weights import fingerprint, read_tensors
 
 Files = Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Any]]]  # export -> (tensors, metadata)
 
@@ -59,14 +58,7 @@ class Subject:
 
     def fingerprints(self) -> dict[str, str]:
         """{export: sha256 of its tensors}: which weights were scored."""
-        found = {}
-        for name, (tensors, _) in self.files.items():
-            digest = hashlib.sha256()
-            for key in sorted(tensors):
-                whole = tensors[key].detach().cpu().contiguous().reshape(-1)
-                digest.update(key.encode() + whole.view(torch.uint8).numpy().tobytes())
-            found[name] = digest.hexdigest()
-        return found
+        return {name: fingerprint(tensors) for name, (tensors, _) in self.files.items()}
 
 
 def of_run(

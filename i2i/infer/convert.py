@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image, ImageOps
 
+from i2i.data.domain import Domain
 from i2i.data.pictures import Picture
 from i2i.errors import UserError
 
@@ -64,6 +65,12 @@ def to_image(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Image.Image
     if whole.dtype == np.uint16 and whole.shape[2] == 1:
         return Image.fromarray(whole[:, :, 0])
     return whole
+
+
+def suffix_of(domain: Domain) -> str:
+    """What a file of this domain's pictures is called: .png where one holds them, which is 8 or 16 bits of 1 or 3
+    channels, else .npy."""
+    return ".png" if domain.depth in (8, 16) and domain.channels in (1, 3) else ".npy"
 
 
 def split_alpha(pixels: np.ndarray) -> Picture:

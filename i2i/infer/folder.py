@@ -14,6 +14,7 @@ from i2i.data.formats.shapes import CHANGES
 from i2i.data.pictures import Header, Picture
 from i2i.errors import UserError
 from i2i.infer import models
+from i2i.infer.convert import suffix_of
 from i2i.infer.translator import CLIPPED, Translator
 
 FOLDER = "translated"  # in the run folder, or beside the weights file
@@ -106,7 +107,7 @@ def translate(
     headers = {job: _header(job.source, page) for job in jobs}
     outputs = {job: _outputs(job, headers[job], translator.output, samples) for job in jobs}
     _refuse_overwriting(jobs, outputs)
-    _make_folders({job.folder for job in jobs})
+    make_folders({job.folder for job in jobs})
     say(f"translating with {file} (step {translator.meta.get('step', 'unknown')})")
     work = _Work(translator, translator.meta.get("side") if paired else None, page, size, report, say)
     for done, job in enumerate(jobs, start=1):
@@ -281,8 +282,7 @@ def _suffix(source: Path, header: Header, output: Domain) -> str:
     """The form of an output, by what its input is and what it has to hold."""
     if header.format == "TIFF":
         return ".tiff" if source.suffix.lower() == ".tiff" else ".tif"
-    fits_png = output.depth in (8, 16) and output.channels in (1, 3)
-    return ".png" if fits_png and header.format != "NPY" else ".npy"
+    return ".npy" if header.format == "NPY" else suffix_of(output)
 
 
 # -- what is refused before anything is written
@@ -321,7 +321,7 @@ def _refuse_options(translator: Translator, file: Path, size: int | None, sample
         )
 
 
-def _make_folders(folders: set[Path]) -> None:
+def make_folders(folders: set[Path]) -> None:
     """Makes the folders of the outputs, and removes what killed writers left in them."""
     for folder in sorted(folders):
         try:

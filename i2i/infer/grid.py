@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -17,7 +17,9 @@ TITLE = 17  # height of letters, in pixels
 BLOCK, BLOCK_CELL = 8, 160  # a single column of more pictures becomes a block, whose pictures are no larger than this
 
 
-def grid(columns: Mapping[str, Sequence[np.ndarray]], path: str | os.PathLike, *, largest: int = LARGEST) -> None:
+def grid(
+    columns: Mapping[str, Sequence[np.ndarray]], path: str | os.PathLike, *, largest: int = LARGEST, heading: str = ""
+) -> None:
     """Writes a sheet of pictures as PNG, whole or not at all. One kind alone, of many, is laid out as a block, by rows.
 
     Args:
@@ -25,6 +27,7 @@ def grid(columns: Mapping[str, Sequence[np.ndarray]], path: str | os.PathLike, *
             Columns may differ in length, pictures in size.
         path: the file.
         largest: the most pixels on the longer side of a picture.
+        heading: words above all columns.
 
     Raises:
         ValueError: no pictures, or arrays that are none. OSError: nothing was written.
@@ -32,31 +35,37 @@ def grid(columns: Mapping[str, Sequence[np.ndarray]], path: str | os.PathLike, *
     if not any(columns.values()):
         raise ValueError("a sheet needs at least one picture.")
     if len(columns) == 1 and max(map(len, columns.values())) > BLOCK:
-        columns, largest = _block(columns), min(largest, BLOCK_CELL)
+        ((title, pictures),) = columns.items()
+        columns, largest = block(title, pictures), min(largest, BLOCK_CELL)
     shown = {title: [_fitted(_shown(pixels), largest) for pixels in pictures] for title, pictures in columns.items()}
-    write(path, np.array(_sheet(shown)))
+    write(path, np.array(_sheet(shown, heading)))
 
 
-def _block(columns: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Sequence[np.ndarray]]:
-    """One column as several of about as many rows; the first keeps the title, the others have blanks for theirs."""
-    ((title, pictures),) = columns.items()
+def block(title: str, pictures: Sequence[np.ndarray]) -> dict[str, Sequence[np.ndarray]]:
+    """Pictures of one kind as columns of about as many rows, the first of which has the title."""
     across = math.ceil(math.sqrt(len(pictures)))
-    return {title if place == 0 else " " * place: pictures[place::across] for place in range(across)}
+    return titled((title if place == 0 else "", pictures[place::across]) for place in range(across))
 
 
-def _sheet(columns: Mapping[str, Sequence[np.ndarray]]) -> Image.Image:
+def titled(columns: Iterable[tuple[str, Sequence[np.ndarray]]]) -> dict[str, Sequence[np.ndarray]]:
+    """Columns of which several may have one title, or none: blanks at its end, which are not drawn, keep them apart."""
+    return {title + " " * place: pictures for place, (title, pictures) in enumerate(columns)}
+
+
+def _sheet(columns: Mapping[str, Sequence[np.ndarray]], heading: str) -> Image.Image:
     """Columns are of one width, each row as high as its highest picture, and pictures in the middle of their cells."""
     rows = max(map(len, columns.values()))
     width = max(pixels.shape[1] for column in columns.values() for pixels in column)
     heights = [max(column[row].shape[0] for column in columns.values() if row < len(column)) for row in range(rows)]
     lines = {title: _wrapped(title, width) for title in columns}
-    head = max(map(len, lines.values())) * (TITLE + 5) + 6
-    extent = (
-        2 * MARGIN + len(columns) * (width + GAP) - GAP,
-        2 * MARGIN + head + sum(heights) + (rows - 1) * GAP,
-    )
+    across = len(columns) * (width + GAP) - GAP
+    above = _wrapped(heading, across)
+    over = _height(above)
+    head = over + max(map(_height, lines.values()))
+    extent = 2 * MARGIN + across, 2 * MARGIN + head + sum(heights) + (rows - 1) * GAP
     sheet = Image.new("RGB", extent, WHITE)
     draw = ImageDraw.Draw(sheet)
+    draw.multiline_text((MARGIN, MARGIN + over - 8), "\n".join(above), INK, _font(), anchor="ld", spacing=5)
     for column, (title, pictures) in enumerate(columns.items()):
         left, top = MARGIN + column * (width + GAP), MARGIN + head
         middle = left + width / 2, top - 8
@@ -86,6 +95,11 @@ def _fitted(pixels: np.ndarray, largest: int) -> np.ndarray:
         return cv2.resize(pixels, tuple(sides), interpolation=cv2.INTER_AREA)
     times = min(-(-SMALLEST // longer), largest // longer)  # whole times: pixels stay square and sharp
     return pixels if times == 1 else pixels.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _height(lines: list[str]) -> int:
+    """What these lines of text take; nothing where there is no word in them."""
+    return len(lines) * (TITLE + 5) + 6 if any(lines) else 0
 
 
 def _font():

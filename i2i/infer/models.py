@@ -111,10 +111,10 @@ def newest_run(root: str | os.PathLike = RUNS) -> Path:
         return max(dated)[2]
     if runs:
         raise UserError(
-            f"none of the {len(runs)} runs in {root} has weights yet (they come with the first save); wait, or give a "
-            "model: --model RUN or FILE."
+            f"none of the {len(runs)} runs in {root} has weights yet (they come with the first save); wait, or name a "
+            "run folder or a .safetensors file."
         )
-    raise UserError(f"there is no run in {root}; train one ({TRAIN}), or give a model: --model RUN or FILE.")
+    raise UserError(f"there is no run in {root}; train one ({TRAIN}), or name a run folder or a .safetensors file.")
 
 
 def pick_device(name: str) -> torch.device:

@@ -140,6 +140,15 @@ def read_meta(path: str | os.PathLike) -> dict[str, Any]:
         return _read_header(path, file).meta
 
 
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names and values of tensors, in the order of their names: which weights these are."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(_bytes(tensors[name]))
+    return digest.hexdigest()
+
+
 def check_tensors(
     expected: Mapping[str, tuple[Iterable[int], torch.dtype]], tensors: Mapping[str, Tensor], name: str = "the file"
 ) -> None:

@@ -138,7 +138,7 @@ def test_impossible_recipes(recipe, overrides, words):
 def test_a_fine_recipe_is_said_to_be_fine():
     assert run("check", "cyclegan_horse2zebra") == (
         0,
-        f"{cli.__file__.replace('i2i/cli.py', 'recipes/cyclegan_horse2zebra.yaml')}: fine.\n",
+        f"{cli.__file__.replace('i2i/cli/__init__.py', 'recipes/cyclegan_horse2zebra.yaml')}: fine.\n",
     )
 
 

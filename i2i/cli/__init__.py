@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from i2i import __version__
+from i2i.cli.generate import generate
+from i2i.cli.options import Device, DeviceOption, aside
 from i2i.errors import UserError
 
 app = typer.Typer(
@@ -20,13 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Device(StrEnum):
-    auto = "auto"
-    cuda = "cuda"
-    mps = "mps"
-    cpu = "cpu"
 
 
 class Direction(StrEnum):
@@ -82,7 +77,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Values that replace the recipe's.", autocompletion=_keys),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes cuda, then mps, then cpu.")]
 
 
 @app.command()
@@ -162,10 +156,13 @@ def translate(
     with bar("translating") as advance:
         report = run(
             paths, model=model, out=out, direction=direction and direction.value, size=size, samples=samples,
-            paired=paired, page=page, device=device.value, say=_aside, progress=advance,
+            paired=paired, page=page, device=device.value, say=aside, progress=advance,
         )  # fmt: skip
     if report.failed:
         raise typer.Exit(1)
+
+
+app.command()(generate)
 
 
 recipes = typer.Typer(
@@ -232,7 +229,7 @@ def recipes_plan(
     from i2i.prepare.plan import plan
 
     with bar("looking") as advance:
-        file = plan(path, out=out, device=device.value, say=_aside, progress=advance)
+        file = plan(path, out=out, device=device.value, say=aside, progress=advance)
     print(f"{file}: read it, then  i2i train {shlex.quote(str(file))}")
 
 
@@ -279,7 +276,7 @@ def data_download(
         print(cards.listed())
         return
     with bar(f"downloading {name}") as advance:
-        folder = download(name, to=to, say=_aside, progress=advance)
+        folder = download(name, to=to, say=aside, progress=advance)
     print(folder)
 
 
@@ -302,7 +299,7 @@ def data_pairs(
     from i2i.prepare.pairs import pairs
 
     with bar("pairing") as advance:
-        made = pairs(folder, by=by.value, out=out, factor=factor, masks=masks, val=val, say=_aside, progress=advance)
+        made = pairs(folder, by=by.value, out=out, factor=factor, masks=masks, val=val, say=aside, progress=advance)
     print(f"{made}: paired. Next: i2i recipes plan {shlex.quote(str(made))}")
 
 
@@ -320,10 +317,6 @@ def doctor():
         bad += finding.bad
     if bad:
         raise typer.Exit(1)
-
-
-def _aside(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def _version(wanted: bool):
