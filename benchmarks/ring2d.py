@@ -2,8 +2,8 @@
 
     python benchmarks/ring2d.py --out docs/ring2d.png --jobs 2
 
-Trains recipes/gan_ring2d.yaml again and again, draws 2,500 samples from each G, and prints two tables (modes covered, of
-8; samples within 3 standard deviations of one): mean over seeds, lowest and highest. The picture shows seed 0 of each.
+Trains recipes/gan_ring2d.yaml again and again, draws 2,500 samples from each G, and prints two tables (modes covered,
+of 8; samples within 3 standard deviations of one): mean over seeds, lowest and highest. The picture shows seed 0.
 """
 
 import argparse
@@ -62,12 +62,10 @@ def table(results: list[dict], key: str, objectives: list[str], show) -> str:
     for objective in objectives:
         cells = []
         for constraint in CONSTRAINTS:
-            values = [
-                r[key] for r in results if (r["objective"], r["constraint"]) == (objective, constraint) and key in r
-            ]
-            cells.append(
-                f"{show(np.mean(values))} ({show(min(values))} to {show(max(values))})" if values else "refused"
-            )
+            mine = [r for r in results if (r["objective"], r["constraint"]) == (objective, constraint)]
+            values = [result[key] for result in mine if key in result]
+            spread = f"({show(min(values))} to {show(max(values))})" if values else ""
+            cells.append(f"{show(np.mean(values))} {spread}" if values else "refused")
         lines.append(f"| {objective} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -104,9 +102,7 @@ def main():
     from i2i import names
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--out", type=Path, default=Path("ring2d.png"), help="the picture; results go beside it as .json"
-    )
+    parser.add_argument("--out", type=Path, default=Path("ring2d.png"), help="the picture; a .json goes beside it")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=None, help="train.steps; the recipe's if not given")
     parser.add_argument("--objectives", nargs="+", default=names("objective"))
