@@ -19,10 +19,17 @@ train: {steps: 2, decay_from: 2, batch_size: 4}
 
 
 def weights(
-    channels: int = 1, size: int = 8, depth: int = 8, span=None, prior: str = "uniform", seed: int = 7, step: int = 1000
+    channels: int = 1, size: int = 8, depth: int = 8, span=None, width: int = 16, seed: int = 7, step: int = 1000
 ) -> tuple[torch.nn.Module, dict]:
     """(generator of 5 latents, its metadata). Wide weights: samples differ, and fill the range."""
-    args = {"num_layers": 1, "width": 16, "activation": "relu", "norm": "none", "output": "tanh", "init": "normal_0.8"}
+    args = {
+        "num_layers": 1,
+        "width": width,
+        "activation": "relu",
+        "norm": "none",
+        "output": "tanh",
+        "init": "normal_0.8",
+    }
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         net = GENERATORS.build("mlp", 5, channels, size, **args)
@@ -35,7 +42,7 @@ def weights(
         "step": step,
         "net": {"name": "mlp", "args": args, "in_channels": 5, "out_channels": channels, "size": size},
         "output": {"channels": channels, "range": list(span or (0, 2**depth - 1)), "depth": depth},
-        "prior": {"name": prior, "size": 5},
+        "prior": {"name": "uniform", "size": 5},
         "load_size": None,
         "crop_size": size,
         "translate": {"norm": "running", "dropout": False, "seed": 0},
