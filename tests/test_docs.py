@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from idxfiles import lay_idx
 from running import ENV, in_process
 
 from i2i.data import pictures
@@ -32,6 +33,7 @@ NOT_RUN = (
 SHRUNK = [
     "train.steps=2", "train.log_every=1", "generator.width=4", "discriminator.width=4", "data.workers=0", "--device=cpu",
 ]  # fmt: skip
+MNIST = ["data.val=9", "evaluate.samples=20"]
 SIZE = 64
 
 
@@ -42,6 +44,7 @@ def readme(here: Path) -> None:
     write_folder(here / "some_folder", 2, size=64, half="labels")
     write_folder(here / "my/pictures/train", 6, size=SIZE)
     (here / "labels.png").write_bytes((here / "some_folder/00000.png").read_bytes())
+    lay_idx(here / "my/mnist", train=40, test=10, size=(28, 28))
     (here / "mine.yaml").write_bytes((ROOT / "recipes/pix2pix_facades.yaml").read_bytes())
 
 
@@ -114,7 +117,9 @@ def test_its_commands_do_what_they_say(page, tmp_path, monkeypatch):
             words = shlex.split(line, comments=True)
             assert words[0] == "i2i", f"{page.name}: '{line}' is neither run nor named as not run"
             train = words[1] == "train"
-            status, shown = in_process(*words[1:], *(SHRUNK if train else []))
+            status, shown = in_process(
+                *words[1:], *(SHRUNK if train else []), *(MNIST if train and "mnist" in line else [])
+            )
             # `data check` finds something to say about made-up pictures now and then, and then says so by its status
             assert status == 0 or words[1:3] == ["data", "check"], f"{line}\n{shown[-3000:]}"
             assert "Traceback" not in shown
