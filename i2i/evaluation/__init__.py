@@ -1,0 +1,1 @@
+"""Evaluation: small supervised fits on real data, feature nets, and where fits are kept."""
