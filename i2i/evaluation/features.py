@@ -226,10 +226,13 @@ def _timm(which: str) -> Described:
 def _config(which: str) -> dict[str, Any]:
     import timm
 
+    tags = timm.list_models(f"{which.partition('.')[0]}.*", pretrained=True)
+    if "." in which and which not in tags:
+        raise UserError(
+            f"'timm:{which}' is no feature net: timm knows no such tag.{nearest(which, tags)} Leave it out."
+        )
     config = timm.get_pretrained_cfg(which)
-    if config is None:
-        raise UserError(f"'timm:{which}' is no feature net: timm knows no weights of that tag. Leave the tag out.")
-    return config.to_dict()
+    return config.to_dict() if config else {}
 
 
 def _torchvision(which: str) -> Described:
