@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from i2i import __version__
+from i2i import __version__, completion
 from i2i.errors import UserError
 
 app = typer.Typer(
@@ -42,45 +42,20 @@ class Pairing(StrEnum):
     mask = "mask"
 
 
-def _recipes(incomplete: str) -> list[str]:
-    """For the shell: the names of shipped recipes, and files."""
-    from i2i.config import shipped
-
-    names = sorted(file.stem for file in shipped("recipes").glob("*.yaml"))
-    folder = Path(incomplete).parent
-    files = sorted(str(path) for path in folder.glob("*.yaml")) if folder.is_dir() else []
-    return [name for name in (*names, *files) if name.startswith(incomplete)]
-
-
-def _keys(context: typer.Context, incomplete: str) -> list[str]:
-    """For the shell: `section.key=` of the recipe that was named before."""
-    from i2i.config import read
-
-    try:
-        lines = read(context.params["recipe"]).lines
-    except (UserError, KeyError):
-        return []
-    leaves = [where for where in lines if not any(other[: len(where)] == where != other for other in lines)]
-    return [key for where in leaves if (key := ".".join(where) + "=").startswith(incomplete)]
-
-
-def _cards(incomplete: str) -> list[str]:
-    """For the shell: the data sets with a card."""
-    from i2i.config import shipped
-
-    return sorted(file.stem for file in shipped("cards").glob(f"{incomplete}*.yaml"))
-
-
 RecipeArgument = Annotated[
     str,
-    typer.Argument(help="A recipe file, or the name of a shipped one: cyclegan_horse2zebra.", autocompletion=_recipes),
+    typer.Argument(
+        help="A recipe file, or the name of a shipped one: cyclegan_horse2zebra.", autocompletion=completion.recipes
+    ),
 ]
 ShippedArgument = Annotated[
-    str, typer.Argument(help="As `i2i recipes list` prints it.", autocompletion=_recipes, metavar="NAME")
+    str, typer.Argument(help="As `i2i recipes list` prints it.", autocompletion=completion.recipes, metavar="NAME")
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Values that replace the recipe's.", autocompletion=_keys),
+    typer.Argument(
+        metavar="[SECTION.KEY=VALUE]...", help="Values that replace the recipe's.", autocompletion=completion.keys
+    ),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes cuda, then mps, then cpu.")]
 
@@ -166,6 +141,45 @@ def translate(
         )  # fmt: skip
     if report.failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="The run folder; the newest run if not given.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="The protocol's arguments; data.path=FOLDER if the data moved."),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="How to score; the recipe's, else the usual one if not given.", autocompletion=completion.protocols
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    device: DeviceOption = Device.auto,
+):
+    """Score a trained run by a protocol, on data that it was not trained on; adds to RUN/evaluation.json.
+
+    \b
+    i2i evaluate
+    i2i evaluate runs/gan_mnist --protocol distribution samples=5000
+    i2i evaluate runs/mine --protocol distribution features=inception --json
+    """
+    from i2i.engine.progress import bar
+    from i2i.evaluation.evaluate import as_json
+    from i2i.evaluation.evaluate import evaluate as score
+
+    given = [*(settings or ())]
+    if run is not None and "=" in run and not Path(run).exists():
+        run, given = None, [run, *given]
+    with bar("scoring") as advance:
+        say = _aside if json else print
+        entries = score(run, protocol, given, device=device.value, say=say, progress=advance)
+    if json:
+        print(as_json(entries))
 
 
 recipes = typer.Typer(
@@ -263,7 +277,9 @@ def data_check(
 def data_download(
     name: Annotated[
         str | None,
-        typer.Argument(help="A data set with a card; without a name, they are listed.", autocompletion=_cards),
+        typer.Argument(
+            help="A data set with a card; without a name, they are listed.", autocompletion=completion.cards
+        ),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="The folder to make; datasets/NAME if not given.")] = None,
 ):

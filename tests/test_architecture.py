@@ -22,7 +22,7 @@ TIERS = [
     {"build"},
     {"evaluation", "prepare"},
     {"engine"},
-    {"doctor"},
+    {"doctor", "completion"},
     {"cli"},
     {"__init__", "__main__"},
 ]
