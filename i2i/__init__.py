@@ -11,13 +11,14 @@ Names are imported when first used, so that `import i2i` and `i2i --help` are qu
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "generate", "load", "names", "train", "translate"]
+__all__ = ["__version__", "evaluate", "generate", "load", "names", "train", "translate"]
 
 _HOMES = {
     "train": "i2i.engine.train",
     "load": "i2i.infer.models",
     "translate": "i2i.infer.folder",
     "generate": "i2i.infer.generate",
+    "evaluate": "i2i.evaluation.evaluate",
     "names": "i2i.build",
 }
 

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from i2i import __version__
+from i2i.cli import completion
+from i2i.cli.evaluate import evaluate
 from i2i.cli.generate import generate
 from i2i.cli.options import Device, DeviceOption, aside
 from i2i.errors import UserError
@@ -37,45 +39,20 @@ class Pairing(StrEnum):
     mask = "mask"
 
 
-def _recipes(incomplete: str) -> list[str]:
-    """For the shell: the names of shipped recipes, and files."""
-    from i2i.config import shipped
-
-    names = sorted(file.stem for file in shipped("recipes").glob("*.yaml"))
-    folder = Path(incomplete).parent
-    files = sorted(str(path) for path in folder.glob("*.yaml")) if folder.is_dir() else []
-    return [name for name in (*names, *files) if name.startswith(incomplete)]
-
-
-def _keys(context: typer.Context, incomplete: str) -> list[str]:
-    """For the shell: `section.key=` of the recipe that was named before."""
-    from i2i.config import read
-
-    try:
-        lines = read(context.params["recipe"]).lines
-    except (UserError, KeyError):
-        return []
-    leaves = [where for where in lines if not any(other[: len(where)] == where != other for other in lines)]
-    return [key for where in leaves if (key := ".".join(where) + "=").startswith(incomplete)]
-
-
-def _cards(incomplete: str) -> list[str]:
-    """For the shell: the data sets with a card."""
-    from i2i.config import shipped
-
-    return sorted(file.stem for file in shipped("cards").glob(f"{incomplete}*.yaml"))
-
-
 RecipeArgument = Annotated[
     str,
-    typer.Argument(help="A recipe file, or the name of a shipped one: cyclegan_horse2zebra.", autocompletion=_recipes),
+    typer.Argument(
+        help="A recipe file, or the name of a shipped one: cyclegan_horse2zebra.", autocompletion=completion.recipes
+    ),
 ]
 ShippedArgument = Annotated[
-    str, typer.Argument(help="As `i2i recipes list` prints it.", autocompletion=_recipes, metavar="NAME")
+    str, typer.Argument(help="As `i2i recipes list` prints it.", autocompletion=completion.recipes, metavar="NAME")
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Values that replace the recipe's.", autocompletion=_keys),
+    typer.Argument(
+        metavar="[SECTION.KEY=VALUE]...", help="Values that replace the recipe's.", autocompletion=completion.keys
+    ),
 ]
 
 
@@ -163,6 +140,7 @@ def translate(
 
 
 app.command()(generate)
+app.command()(evaluate)
 
 
 recipes = typer.Typer(
@@ -260,7 +238,9 @@ def data_check(
 def data_download(
     name: Annotated[
         str | None,
-        typer.Argument(help="A data set with a card; without a name, they are listed.", autocompletion=_cards),
+        typer.Argument(
+            help="A data set with a card; without a name, they are listed.", autocompletion=completion.cards
+        ),
     ] = None,
     to: Annotated[Path | None, typer.Option(help="The folder to make; datasets/NAME if not given.")] = None,
 ):

@@ -1,5 +1,6 @@
 """What every protocol has in common."""
 
+import math
 from typing import Any, ClassVar
 
 from i2i.config import Recipe
@@ -16,6 +17,7 @@ class Protocol:
 
     score: ClassVar[str]  # the value by which checkpoints are compared, a path of keys: "log_likelihood.mean"
     higher_is_better: ClassVar[bool]
+    shows: ClassVar[tuple[str, ...]]  # paths of the values that a person is shown; all stand in evaluation.json
     splits: ClassVar[tuple[str, ...]] = ("test", "val", "train")  # the first that the data have is reported on
     chosen_on: ClassVar[tuple[str, ...]] = ("val", "test", "train")  # the first of these, while training
 
@@ -33,11 +35,17 @@ class Protocol:
         raise NotImplementedError
 
 
+def at(values: Any, path: str) -> Any:
+    """What stands in nested dicts at a path of keys, "log_likelihood.mean"; None where there is no such key."""
+    for key in path.split("."):
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
 def scored(protocol: Protocol, values: dict[str, Any]) -> float:
-    """The value of `protocol.score` in what it measured."""
-    for key in protocol.score.split("."):
-        values = values[key]
-    return float(values)
+    """The value of `protocol.score` in what it measured; NaN where that has no value."""
+    value = at(values, protocol.score)
+    return math.nan if value is None else float(value)
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, float]:

@@ -1,11 +1,11 @@
 """The Parzen-window log-likelihood of the first GAN paper (Goodfellow et al., 2014, section 5)."""
 
-import torch
+from pathlib import Path
+
 from torch import Tensor
 
 from i2i.errors import UserError
 from i2i.evaluation.protocol import Protocol
-from i2i.infer.sampler import Sampler
 from i2i.methods import METHODS
 from i2i.metrics import PROTOCOLS
 from i2i.metrics.parzen import choose_sigma, log_likelihoods
@@ -27,6 +27,7 @@ class Parzen(Protocol):
 
     score = "log_likelihood.mean"
     higher_is_better = True
+    shows = ("log_likelihood", "sigma")
 
     def __init__(self, *, samples: int = 10_000, seed: int = 0):
         if samples < 2:
@@ -37,26 +38,25 @@ class Parzen(Protocol):
     def refuses(recipe):
         if METHODS.get(recipe.method.name).generator_takes != "latents":
             return f"{recipe.method.name} draws no samples from noise"
-        if recipe.data.kind == "labelled" and not recipe.data.args.get("val"):
+        held_out = recipe.data.args.get("val") or (Path(recipe.data.path or "") / "val").is_dir()
+        if recipe.data.kind == "labelled" and not held_out:
             return "the data have no split val, on which sigma is chosen (data.val holds training pictures out)"
         return None
 
     def words(self, subject, split):
-        shape = tuple(subject.sampler.tensors(1).shape[1:])
-        count, chosen = (len(self.pictures(subject, which)) for which in (split, "val"))
+        shape = tuple(subject.data.prepared(subject.data.sample(split, 0)["image"], "image").shape)
+        chosen = subject.count(_chosen_on(subject))
         return (
-            f"parzen: mean log-likelihood of {split} ({count:,} pictures, {shape} in [0, 1], natural log) under "
-            f"Gaussian windows on {self.samples:,} samples (seed {self.seed}), sigma chosen on val ({chosen:,} of them)"
+            f"parzen: mean log-likelihood of {split} ({subject.count(split):,} pictures, {shape} in [0, 1], natural "
+            f"log) under Gaussian windows on {self.samples:,} samples (seed {self.seed}), sigma chosen on val "
+            f"({chosen:,} of them); +- standard error"
         )
 
     def measure(self, subject, split):
-        windows = rows(drawn(subject.sampler, self.samples, self.seed))
-        sigma, table = choose_sigma(windows, self.pictures(subject, "val"))
-        values = log_likelihoods(windows, self.pictures(subject, split), sigma)
+        windows = rows(subject.sampler.tensors(self.samples, seed=self.seed))
+        sigma, table = choose_sigma(windows, rows(subject.pictures(_chosen_on(subject))))
+        values = log_likelihoods(windows, rows(subject.pictures(split)), sigma)
         return {"log_likelihood": summary(values), "sigma": sigma, "sigmas": {f"{s:.4g}": v for s, v in table.items()}}
-
-    def pictures(self, subject, split: str) -> Tensor:
-        return rows(prepared(subject, split))
 
 
 def rows(pictures: Tensor) -> Tensor:
@@ -64,13 +64,9 @@ def rows(pictures: Tensor) -> Tensor:
     return pictures.flatten(1).add(1).div(2)
 
 
-def drawn(sampler: Sampler, count: int, seed: int) -> Tensor:
-    """(count, C, H, W): samples 0 ... count - 1 of the sequence `seed`."""
-    return sampler.tensors(count, seed=seed)
-
-
-def prepared(subject, split: str) -> Tensor:
-    """(N, C, H, W): every picture of a split as training prepares it, nothing drawn. UserError where there is none."""
-    if split not in subject.data.splits_there:
-        raise UserError(f"the data have no split {split}, only {', '.join(subject.data.splits_there)}.")
-    return torch.stack([subject.data.prepared(whole["image"], "image") for whole in subject.data.whole(split)])
+def _chosen_on(subject) -> str:
+    """val; UserError where the data have none, which only their folder can tell."""
+    if "val" not in subject.data.splits_there:
+        there = ", ".join(subject.data.splits_there)
+        raise UserError(f"parzen chooses sigma on val, and the data have {there} alone. Add a folder val.")
+    return "val"
