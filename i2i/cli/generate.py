@@ -12,7 +12,7 @@ from i2i.errors import UserError
 def generate(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN]", help="A run folder or a .safetensors file; the newest run if not given."),
+        typer.Argument(metavar="RUN", help="A run folder or a .safetensors file; the newest run if not given."),
     ] = None,
     n: Annotated[int, typer.Option("-n", help="How many samples.")] = 64,
     out: Annotated[

@@ -119,11 +119,14 @@ class TestNumbers:
         found = numbers(Neighbours(run_folder(Path("r"), LABELLED), say=lambda text: None).write(1, device="cpu"))
         assert len(found["pixels"]["indices"][0]) == 2 and found["held_out"] is None
 
-    def test_a_broken_file_is_left_out_and_the_others_keep_their_numbers(self, run, train):
+    def test_a_broken_file_is_left_out_and_the_others_keep_their_numbers(self, run, train, monkeypatch):
         copier(run, in_order(train)[7])
         looked = Neighbours(run, say=lambda text: None)
         Path("data/train/0/04.png").write_bytes(b"\x89PNG\r\n\x1a\n")  # number 2, after the folder was looked at
+        seen, inner = [], Classifier.fit
+        monkeypatch.setattr(Classifier, "fit", lambda x, y, **options: seen.append(y) or inner(x, y, **options))
         found = numbers(looked.write(1, device="cpu"))
+        assert seen[0].tolist() == [0] * 5 + [1] * 6  # the labels of those that are left
         assert found["training_pictures"] == COUNT - 1 and found["pixels"]["indices"][0][0] == 7
 
     def test_without_labels_or_weights_pixels_alone_and_said(self, train):

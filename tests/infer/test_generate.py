@@ -21,6 +21,7 @@ from i2i.infer.convert import suffix_of
 from i2i.infer.folder import translate
 from i2i.infer.generate import generate
 from i2i.infer.grid import GAP, MARGIN
+from i2i.infer.sampler import Sampler
 from i2i.latent import linear, spherical
 
 CELL = 96  # side of an 8 px picture on a sheet
@@ -96,6 +97,12 @@ class TestFiles:
         seen = []
         drawn(run, 70, start=60, progress=lambda *now: seen.append(now))
         assert seen == [(done, 70) for done in range(1, 71)]
+
+    def test_each_sample_goes_through_the_network_once(self, run, monkeypatch):
+        seen, inner = [], Sampler.decode
+        monkeypatch.setattr(Sampler, "decode", lambda self, z: seen.append(len(z)) or inner(self, z))
+        drawn(run, 70, start=60)
+        assert seen == [64, 64, 2]  # in the company of their 64, whose first numbers are drawn along
 
     def test_the_newest_run_is_used_and_named(self, run):
         said = []
