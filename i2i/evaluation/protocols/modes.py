@@ -36,8 +36,8 @@ class Modes(Protocol):
         return (
             f"modes: {self.samples:,} samples (seed {self.seed}) against the {len(data.centres)} known modes of "
             f"{data.distribution}, each of standard deviation {data.std:g}: modes covered, by 1 % of the samples "
-            "within 3 standard deviations; good, the share of samples within these of some mode; kl of the good ones' spread "
-            "over the modes from an even one, in nats; no split is read"
+            "within 3 standard deviations; good, the share of samples within these of some mode; kl of the good ones' "
+            "spread over the modes from an even one, in nats; no split is read"
         )
 
     def measure(self, subject, split):
