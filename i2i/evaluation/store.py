@@ -5,9 +5,11 @@ of the data and the seed. The version of PyTorch and the number of threads are w
 not part of the name: the last bits depend on them, and a fit that is there is used.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +24,8 @@ from i2i.infer.weights import check_tensors, read_tensors, write_tensors
 
 Say = Callable[[str], None]
 Make = Callable[[], tuple[dict[str, Tensor], dict[str, Any]]]
+
+DEAD = 3600  # seconds: no fit takes as long to write
 
 _told: set[Path] = set()  # folders of which this process has said that nothing can be kept there
 
@@ -124,7 +128,7 @@ def _store(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], say: Sa
     """An evaluation does not fail because its fit cannot be kept."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.sweep(path.parent)
+        _sweep(path.parent)
         write_tensors(path, tensors, meta)
     except OSError as error:
         if path.parent not in _told:
@@ -133,3 +137,15 @@ def _store(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any], say: Sa
                 f"Fits cannot be kept in {path.parent} ({error.strerror or error}), and are made anew each time; "
                 "set I2I_CACHE to a folder that can be written to."
             )
+
+
+def _sweep(cache: Path) -> None:
+    """Removes what killed writers left.
+
+    Only what is old, unlike `atomic.sweep`: that may take a file that another process has opened and not locked yet,
+    which does not happen in a run folder, with its one writer, and does here.
+    """
+    for part in cache.glob(f".*{atomic.SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > DEAD:
+                part.unlink()

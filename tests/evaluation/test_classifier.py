@@ -125,7 +125,7 @@ def test_other_pictures_than_the_fits_are_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_mnist_to_more_than_99_per_cent(real_data):
     folder = real_data("mnist")
 

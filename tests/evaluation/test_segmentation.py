@@ -167,3 +167,19 @@ def test_photos_of_other_channels_are_refused():
     found = Segmenter.fit(x, y, seed=0, classes=3, **{**QUICK, "steps": 1})
     with pytest.raises(ValueError, match="1 channels; the net was fitted to 3"):
         found.predict(x[..., :1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_facades_far_above_the_commonest_class(real_data):
+    folder = real_data("facades")
+
+    def read(split):
+        files = sorted((folder / split).glob("*.jpg"))
+        both = np.stack([cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1] for file in files])
+        return both[:, :, :256], palette_of(both[:, :, 256:])
+
+    found = Segmenter.fit(*read("train"), size=128, seed=0, validation=read("val"))
+    told = found.meta["validation"]
+    assert told["majority"] == pytest.approx(0.39, abs=0.005)  # facade
+    assert told["per_pixel"] > 0.63 and told["per_class"] > 0.38 and told["iou"] > 0.28, told

@@ -4,11 +4,13 @@ import os
 import stat
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 
+from i2i import atomic
 from i2i.errors import UserError
 from i2i.evaluation import store
 from i2i.infer.weights import read_tensors, write_tensors
@@ -82,11 +84,9 @@ def test_settings_that_are_no_json_are_refused():
 def test_the_hash_is_that_of_the_tensors_alone():
     one = {"a": torch.ones(2), "b": torch.zeros(3)}
     assert store.hash_of(one) == store.hash_of(dict(reversed(one.items())))
-    assert (
-        len({store.hash_of(each) for each in (one, {**one, "a": torch.ones(1, 2)}, {"c": one["a"], "b": one["b"]})})
-        == 3
-    )
-    assert store.hash_of({"a": torch.ones(2)}) != store.hash_of({"a": torch.ones(2, dtype=torch.float64)})
+    renamed, reshaped = {"a": one["a"], "c": one["b"]}, {"a": torch.ones(1, 2), "b": one["b"]}
+    retyped = {"a": one["a"].double(), "b": one["b"]}
+    assert len({store.hash_of(each) for each in (one, renamed, reshaped, retyped)}) == 4
 
 
 @pytest.mark.parametrize("harm", ["flipped", "cut", "empty", "folder", "another"])
@@ -152,6 +152,16 @@ def test_a_fit_that_is_not_finite_is_not_kept(cache):
     with pytest.raises(UserError, match="not finite"):
         store.fitted(KEY, META, Maker(float("nan")), say=print)
     assert not cache.exists()
+
+
+def test_what_a_killed_writer_left_is_removed_once_it_is_old(cache):
+    cache.mkdir()
+    old, new = (cache / f".{name}.0123{atomic.SUFFIX}" for name in ("old", "new"))
+    for part in (old, new):
+        part.write_bytes(b"a part")
+    os.utime(old, (time.time() - 7200,) * 2)
+    store.fitted(KEY, META, Maker(), say=pytest.fail)
+    assert new.exists() and not old.exists()
 
 
 def test_two_processes_at_once_both_have_it_whole(cache):
