@@ -7,6 +7,9 @@ that nothing needs to be fetched: a U-Net on a small encoder of timm's with rand
     encoder   features at 1/2, 1/4, 1/8, 1/16, 1/32
     decoder   `Stage` of the U-Net on timm's encoders at 1/16, 1/8, 1/4 and 1/2, each beside the encoder's features
     head      1x1 convolution to the classes at 1/2, brought to full size bilinearly
+
+With the defaults, on the 400 training pairs of facades at 128 pixels: 65.2 % of the pixels of the 100 validation photos
+(facade alone is 39.0 %), 41.9 % of a class, IoU 31.4 %; deco and pillar are never called. Ten minutes of one core.
 """
 
 import time

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from hand_made import GAN, Given, points, recipe, recipe_file, subject
+from hand_made import GAN, Given, noise, pictures, points, recipe, recipe_file, subject, write
 from running import in_process
 
 import i2i
@@ -159,6 +159,23 @@ def test_progress_counts_what_is_made(tmp_path):
     models = {"generator": Given(torch.zeros(5, 1, 1, 1), Domain(1, (-4, 4), 32))}
     found = subject(chosen, models, tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert len(list(found.fakes("test", count=5))) == 5 and seen == [(n, 5) for n in range(1, 6)]
+
+
+def test_samples_are_compared_with_pictures_as_training_prepares_them(tmp_path):
+    levels = noise(3, 20, 24, 1)
+    write(tmp_path / "some" / "0.png", levels)
+    found = subject(recipe(tmp_path, pictures("folder", tmp_path / "some")), {}, tmp_path)
+    (real,) = found.reals("train")
+    assert (real == levels[2:18, 4:20]).all()
+    (whole,) = found.pictures("train")
+    assert whole.flatten().tolist() == pytest.approx((real / 127.5 - 1).flatten().tolist(), abs=1e-6)
+
+
+def test_samples_come_one_by_one_in_the_order_of_their_numbers(tmp_path):
+    levels = torch.linspace(-1, 1, 1100).reshape(-1, 1, 1, 1)
+    found = subject(recipe(tmp_path, points()), {"generator": Given(levels, Domain(1, (-4, 4), 32))}, tmp_path)
+    made = [float(pixels[0, 0, 0]) for pixels in found.fakes("test", count=1100)]
+    assert made == pytest.approx((4 * levels).flatten().tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -216,21 +216,21 @@ def inception_file(tmp_path_factory):
 
 
 def test_inception_is_torch_fidelitys(inception_file, monkeypatch):
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3, load_state_dict_from_url
+    from torch_fidelity import feature_extractor_inceptionv3 as theirs
 
     sha256 = hashlib.sha256(inception_file.read_bytes()).hexdigest()
     monkeypatch.setattr(features, "INCEPTION_SHA256", sha256[:8])
     monkeypatch.setenv("I2I_WEIGHTS", str(inception_file.parent))
     found = feature_net("inception")
     x = pictures(2)
-    reference = FeatureExtractorInceptionV3(
+    reference = theirs.FeatureExtractorInceptionV3(
         "reference", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(inception_file)
     )
     inner, logits = reference(torch.from_numpy(x).permute(0, 3, 1, 2))
     assert torch.equal(found.features(x), inner) and torch.equal(found.logits(x), logits)
     assert inner.shape == (2, 2048) and inner.std() > 0
     assert sha256 in found.protocol and "299 x 299" in found.protocol
-    assert load_state_dict_from_url.__module__ == "torch.hub"  # theirs is as it was
+    assert theirs.load_state_dict_from_url is torch.hub.load_state_dict_from_url  # theirs is as it was
 
 
 def test_another_file_under_inceptions_name_is_refused_unopened(inception_file, monkeypatch):

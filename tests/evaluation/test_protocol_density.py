@@ -82,6 +82,15 @@ def test_d_is_judged_only_where_it_was_trained_to_be_a_probability(tmp_path):
     assert "no D" in protocol.words(model, "test")
 
 
+def test_d_is_compared_with_the_best_one_only_where_points_are_likely(tmp_path):
+    """p_data + p_g is 0.05 at 2.35 on both sides of 0."""
+    model, gaps = sampler(lambda z: z / 4), []
+    for border in (2.4, 2.3):
+        d = Function(lambda x, border=border: torch.where(x.flatten(1).abs() * 4 > border, 9.0, 0.0))
+        gaps.append(measured(tmp_path, model, d)["d_gap"])
+    assert gaps[0] == measured(tmp_path, model)["d_gap"] < gaps[1]
+
+
 def test_d_is_asked_in_evaluation_mode_at_the_cells_centres(tmp_path):
     asked = []
 

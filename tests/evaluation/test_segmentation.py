@@ -182,4 +182,4 @@ def test_facades_far_above_the_commonest_class(real_data):
     found = Segmenter.fit(*read("train"), size=128, seed=0, validation=read("val"))
     told = found.meta["validation"]
     assert told["majority"] == pytest.approx(0.39, abs=0.005)  # facade
-    assert told["per_pixel"] > 0.6 and told["per_class"] > 0.3 and told["iou"] > 0.22, told
+    assert told["per_pixel"] > 0.63 and told["per_class"] > 0.38 and told["iou"] > 0.28, told
