@@ -9,11 +9,9 @@ from typing import Any
 
 from i2i import atomic
 from i2i.config import Recipe
-from i2i.evaluation.evaluate import entry_of, first_of, made, shown
+from i2i.evaluation.evaluate import SCHEDULE, brief, entry_of, first_of, made
 from i2i.evaluation.protocol import flat, scored
 from i2i.evaluation.subject import Subject
-
-FILE = "evaluations.jsonl"
 
 
 class Scoring:
@@ -30,9 +28,10 @@ class Scoring:
         asked = recipe.evaluate
         self.every = asked.every if asked.protocol is not None else None
         self.protocol = made(asked.protocol, asked.args) if self.every else None
-        self.file, self.say = path / FILE, say
+        self.file, self.say = path / SCHEDULE, say
         self.best: tuple[int, float] | None = None  # step, score
         self.entry: dict[str, Any] | None = None  # what was measured last
+        self.told = False  # in words, once, what the numbers are
         for line in _taken_up(self.file, step):
             if line["best"]:
                 self.best = line["step"], line["score"]
@@ -53,7 +52,11 @@ class Scoring:
         finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in line.items()}
         with open(self.file, "a", encoding="utf-8") as file:
             file.write(json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n")
-        self.say(f"{shown(self.entry)}\n  {'the best so far' if better else f'best: step {self._best_step()}'}")
+        if not self.told:
+            self.say(f"scored every {self.every:,} steps, {self.entry['words']}")
+            self.told = True
+        best = "the best so far" if better else f"best: step {self._best_step()}"
+        self.say(f"step {subject.step:,}  {brief(self.entry)}  ({best})")
         return values
 
     def _above(self, score: float, other: float) -> bool:

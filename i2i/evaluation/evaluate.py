@@ -189,6 +189,13 @@ def shown(entry: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def brief(entry: Mapping[str, Any]) -> str:
+    """The numbers of an entry in one line."""
+    shows = PROTOCOLS.get(entry["protocol"]).shows
+    found = {path: value for path in shows if (value := at(entry["values"], path)) is not None}
+    return "  ".join(f"{path} {_number(value)}" for path, value in found.items())
+
+
 def _trailing_lines(means: Mapping[str, Any]) -> list[str]:
     over = f"{means['count']} evaluations from step {means['from_step']:,} to {means['to_step']:,}"
     shows = PROTOCOLS.get(means["protocol"].partition(":")[0]).shows
