@@ -58,7 +58,7 @@ def test_timm_with_a_file(tmp_path, kind):
     path = tmp_path / f"{TINY}.{kind}"
     save_file(net.state_dict(), path) if kind == "safetensors" else torch.save(net.state_dict(), path)
     found = feature_net(f"timm:{TINY}", random_features=True)  # leave to draw is not used where there is a file
-    x = pictures()
+    x = pictures(2, side=400)  # larger than the net's side, so that the antialias shows
     config = timm.data.resolve_model_data_config(net)
     side = config["input_size"][-1]
     with torch.no_grad():
