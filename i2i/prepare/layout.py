@@ -243,7 +243,8 @@ def _nothing(root: Path) -> str:
     inside = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
     if any(name.endswith(("-ubyte", "-ubyte.gz")) for name in inside):
         return (
-            f"{root} holds idx files (as MNIST), not pictures. Unpack them into one folder of pictures for each class."
+            f"{root} holds idx files (as MNIST), which are no single pictures; they are trained on as they are, by "
+            f"data.kind=labelled: i2i train gan_mnist data.path={shlex.quote(str(root))}"
         )
     holds = f"It holds {', '.join(inside[:3])}{', ...' if len(inside) > 3 else ''}" if inside else "It is empty"
     return f"{root} holds no pictures. {holds}. Layouts that are read: {_LAYOUTS}."
