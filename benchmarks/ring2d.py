@@ -2,8 +2,9 @@
 
     python benchmarks/ring2d.py --out docs/ring2d.png --jobs 2
 
-Trains recipes/gan_ring2d.yaml again and again, draws 2,500 samples from each G, and prints two tables (modes covered,
-of 8; samples within 3 standard deviations of one): mean over seeds, lowest and highest. The picture shows seed 0.
+Trains recipes/gan_ring2d.yaml again and again, draws 2,500 samples from each G, and prints three tables: modes reached,
+of 8 (at least 1 % of the samples within 0.4 of its centre, a quarter of the way to the next); modes covered (within 3
+standard deviations, 0.06); share of samples within these. Mean over seeds, lowest and highest; the picture is seed 0.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 SAMPLES = 2500
+NEAR = 0.4  # of a centre, in the data's units; neighbours are 1.53 apart
 CONSTRAINTS = {  # column -> overrides
     "none": [],
     "clip": ["method.constraint={name: clip, value: 0.1}"],
@@ -39,7 +41,7 @@ def one(case: tuple[str, str, int, list[str]]) -> dict:
     torch.set_num_threads(1)
     overrides = [
         f"method.objective={objective}", *CONSTRAINTS[constraint], f"train.seed={seed}", "train.tracker=null",
-        "train.alarms=false", "train.sample_every=null", *more,
+        "train.alarms=false", "train.sample_every=null", "evaluate={}", *more,
     ]  # fmt: skip
     found = {"objective": objective, "constraint": constraint, "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
@@ -52,8 +54,11 @@ def one(case: tuple[str, str, int, list[str]]) -> dict:
     from i2i.data.points import MIXTURES
 
     ring = MIXTURES["ring2d"]
-    measured = coverage(points, ring.centres, ring.std)
-    return {**found, "covered": measured["covered"], "good": measured["good"], "points": points[:500].tolist()}
+    near, measured = (coverage(points, ring.centres, ring.std, radius=radius) for radius in (NEAR / ring.std, 3.0))
+    return {
+        **found, "reached": near["covered"], "covered": measured["covered"], "good": measured["good"],
+        "points": points[:500].tolist(),
+    }  # fmt: skip
 
 
 def table(results: list[dict], key: str, objectives: list[str], show) -> str:
@@ -88,7 +93,7 @@ def picture(results: list[dict], objectives: list[str], path: Path) -> None:
             points = np.array(mine[0]["points"])
             axes.scatter(*centres.T, s=60, facecolors="none", edgecolors="#d1495b", linewidths=0.8)
             axes.scatter(*points.T, s=2, alpha=0.4, color="#1f6fb2", linewidths=0)
-            axes.set_xlabel(f"{mine[0]['covered']} of 8, {mine[0]['good']:.0%} good", fontsize=8)
+            axes.set_xlabel(f"{mine[0]['reached']} reached, {mine[0]['good']:.0%} good", fontsize=8)
         else:
             axes.text(0, 0, "refused", ha="center", va="center", color="#888888", fontsize=9)
         if number <= len(CONSTRAINTS):
@@ -117,14 +122,15 @@ def main():
     with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
         for result in pool.imap(one, cases):
             results.append(result)
-            shown = result.get("refused") or f"{result['covered']} modes, {result['good']:.1%} good"
+            shown = result.get("refused") or f"{result['reached']} reached, {result['good']:.1%} good"
             print(f"[{len(results)}/{len(cases)}] {result['objective']} {result['constraint']}: {shown}", flush=True)
             if len(results) % (len(cases) // arguments.seeds) == 0:
                 picture(results, arguments.objectives, arguments.out)
                 arguments.out.with_suffix(".json").write_text(json.dumps(results))
     print()
-    print(table(results, "covered", arguments.objectives, lambda value: f"{value:.1f}"))
-    print()
+    for key in ("reached", "covered"):
+        print(table(results, key, arguments.objectives, lambda value: f"{value:.1f}"))
+        print()
     print(table(results, "good", arguments.objectives, lambda value: f"{value:.0%}"))
 
 
