@@ -35,6 +35,8 @@ SHRUNK = {  # by the name of the network
     "pixel": ["discriminator.width=4"],
     "mlp": ["{section}.width=8"],
     "maxout": ["discriminator.width=8"],
+    "dcgan": ["{section}.width=4"],
+    "resnet_gan": ["{section}.width=4"],
 }
 MADE_UP = {"pix2pix_synthetic", "gan_gaussian1d", "gan_ring2d"}  # as much data as one likes: no epochs
 UNPUBLISHED = {"pix2pix_synthetic"}  # no paper

@@ -10,8 +10,8 @@ from torch.nn.utils.parametrizations import spectral_norm as _spectral_norm
 from i2i.registry import nearest
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-NUMBERED = ("normal", "uniform", "xavier", "orthogonal")
-GRAMMAR = "normal_<std>, uniform_<range>, xavier_<gain>, orthogonal_<gain>, kaiming, default"
+NUMBERED = ("normal", "uniform", "xavier", "xavier_uniform", "orthogonal")
+GRAMMAR = "normal_<std>, uniform_<range>, xavier_<gain>, xavier_uniform_<gain>, orthogonal_<gain>, kaiming, default"
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?")
 
 
@@ -24,7 +24,8 @@ def init_weights(net: nn.Module, init: str) -> None:
                 pix2pix's and CycleGAN's.
             uniform_<range>: weights U(-range, range), as the code of Goodfellow et al. (2014) draws them: 0.05 for G's,
                 0.005 for D's.
-            xavier_<gain>: normal weights after Glorot and Bengio (2010).
+            xavier_<gain>: normal weights of deviation gain * sqrt(2 / (fan-in + fan-out)) (Glorot and Bengio, 2010).
+            xavier_uniform_<gain>: uniform weights of that deviation, as Glorot and Bengio draw them (equation 16).
             orthogonal_<gain>: gain times an orthogonal matrix (Saxe et al., 2014).
             kaiming: normal weights of variance 2 / fan-in (He et al., 2015).
             default: as PyTorch left them.
@@ -56,6 +57,8 @@ def _draw(weight: nn.Parameter, scheme: str, number: float) -> None:
         nn.init.uniform_(weight, -number, number)
     elif scheme == "xavier":
         nn.init.xavier_normal_(weight, gain=number)
+    elif scheme == "xavier_uniform":
+        nn.init.xavier_uniform_(weight, gain=number)
     elif scheme == "orthogonal":
         nn.init.orthogonal_(weight, gain=number)
     else:
@@ -64,6 +67,9 @@ def _draw(weight: nn.Parameter, scheme: str, number: float) -> None:
 
 def _parse(init: str) -> tuple[str, float]:
     scheme, underscore, written = str(init).partition("_")
+    if scheme == "xavier" and written.startswith("uniform"):
+        second, underscore, written = written.partition("_")
+        scheme = f"xavier_{second}"
     if scheme in ("kaiming", "default"):
         if underscore:
             raise ValueError(f"init is {init!r}; {scheme} takes no number. Write init: {scheme}.")

@@ -1,4 +1,4 @@
-"""What the networks share: the choice of normalisation, padding and upsampling, and the checks at their doors."""
+"""What the networks share: the choice of normalisation, activation, padding and upsampling; checks at their doors."""
 
 from collections import OrderedDict
 from typing import Any, Literal, get_args
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from i2i.registry import nearest
 
+Activation = Literal["relu", "leaky_relu", "tanh"]
 Norm = Literal["batch", "instance", "none"]
 Padding = Literal["zero", "reflect", "replicate"]
 Upsample = Literal["deconv", "resize", "subpixel"]
@@ -32,6 +33,14 @@ def has_bias(norm: Norm) -> bool:
     The reference also gives InstanceNorm's convolutions one, where the norm cancels it; kept, so that weights fit.
     """
     return norm != "batch"
+
+
+def activation_layer(activation: Activation) -> nn.Module:
+    """ReLU, LeakyReLU of slope 0.2 below zero, or tanh."""
+    one_of("activation", activation, Activation)
+    if activation == "tanh":
+        return nn.Tanh()
+    return nn.ReLU(inplace=True) if activation == "relu" else nn.LeakyReLU(0.2, inplace=True)
 
 
 class PaddedConv(nn.Conv2d):
@@ -103,6 +112,26 @@ def at_least(least: int, name: str, value: int, usual: str) -> None:
     """ValueError unless `value` is a whole number of at least `least`; `usual` ends the sentence on what to give."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}. Usual is {usual}.")
+
+
+def doublings(size: int) -> tuple[int, int]:
+    """(base, k) with size = base * 2^k: a map of side `base`, 4 to 7, is doubled k times, once or more.
+
+    No size has two such pairs: 32, 64 and 128 are 4 times a power of two, 28 (MNIST's) is 7 * 2^2. Those that have one
+    are 8, 10, 12, 14, 16, 20, 24, 28, 32, 40 and so on.
+
+    Raises:
+        ValueError: a size without; it names the nearest that have one.
+    """
+    at_least(8, "size", size, "32, or 28 for MNIST")
+    k = size.bit_length() - 3  # the three highest bits of a number, taken alone, are 4 to 7
+    base = size >> k
+    if base << k != size:
+        raise ValueError(
+            f"size is {size}; it must be 4, 5, 6 or 7 times a power of two. "
+            f"The nearest are {base << k} and {(base + 1) << k}: set data.crop_size to one of them."
+        )
+    return base, k
 
 
 def share(name: str, value: float, usual: str) -> None:

@@ -16,19 +16,20 @@ from torch import Tensor, nn
 
 from i2i.nets import DISCRIMINATORS, ENCODERS, GENERATORS
 from i2i.nets.init import init_weights, spectral_normalise
-from i2i.nets.layers import at_least, block, check_latents, check_sized, has_bias, one_of, share
+from i2i.nets.layers import (
+    Activation,
+    activation_layer,
+    at_least,
+    block,
+    check_latents,
+    check_sized,
+    has_bias,
+    one_of,
+    share,
+)
 
-Activation = Literal["relu", "leaky_relu", "tanh"]
 RowNorm = Literal["batch", "none"]
 Output = Literal["sigmoid", "tanh", "linear"]
-
-
-def activation_layer(activation: Activation) -> nn.Module:
-    """ReLU, LeakyReLU of slope 0.2 below zero, or tanh."""
-    one_of("activation", activation, Activation)
-    if activation == "tanh":
-        return nn.Tanh()
-    return nn.ReLU(inplace=True) if activation == "relu" else nn.LeakyReLU(0.2, inplace=True)
 
 
 def within(output: Output, x: Tensor) -> Tensor:

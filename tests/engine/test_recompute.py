@@ -96,6 +96,8 @@ SMALL = {
     "unet": {"num_downs": 4, "width": 4},
     "resnet": {"num_blocks": 2, "width": 4},
     "unet_timm": {"width": 4},
+    "dcgan": {"width": 4},
+    "resnet_gan": {"width": 4},
 }
 
 

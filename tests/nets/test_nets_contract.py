@@ -18,7 +18,10 @@ from i2i.nets import DISCRIMINATORS, ENCODERS, GENERATORS
 REGISTRIES = {"generator": GENERATORS, "discriminator": DISCRIMINATORS, "encoder": ENCODERS}
 SMALL = {"width": 4, "num_downs": 2, "num_blocks": 1, "num_layers": 1, "num_scales": 2, "encoder": "test_resnet"}
 SMALL_OF = {"mlp": {"num_layers": 2, "width": 6}, "maxout": {"num_layers": 2, "pieces": 3}}  # two: one after another
+PERCEPTRONS = {"mlp", "maxout"}  # to which a picture is a row of numbers
+INITS = ["normal_0.02", "uniform_0.05", "xavier_1", "xavier_uniform_1", "kaiming", "orthogonal_1", "default"]
 SIZE = 5  # of the pictures of nets that are built for one size
+SIZE_OF = {"dcgan": 16, "resnet_gan": 16}  # of those that halve it: twice, so that there is more than one block
 ELSEWHERE = {"pretrained"}  # needs weights from outside; tests/nets/test_unet_timm.py makes them
 NETS = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
 
@@ -72,7 +75,7 @@ def build(kind, name, channels=3, out=3, **args):
     small = {key: value for key, value in SMALL.items() if key in parameters_of(kind, name)} | SMALL_OF.get(name, {})
     positions = [channels] if kind == "discriminator" else [channels, out]  # an encoder's `out` are its latents
     if REGISTRIES[kind].get(name).sized:
-        positions.append(SIZE)
+        positions.append(SIZE_OF.get(name, SIZE))
     net = REGISTRIES[kind].build(name, *positions, **{**small, **args})
     for module in net.modules():  # timm's residual branches begin at zero, where nothing before it has a gradient
         if isinstance(module, nn.BatchNorm2d) and not module.weight.is_meta and not module.weight.any():
@@ -98,7 +101,7 @@ def inputs(net, batch=None, scale=None, dtype=torch.float32):
         return torch.randn(batch or 4, net.in_channels, generator=generator, dtype=dtype)
     batch = batch or 2
     if net.sized:
-        return torch.rand(batch, net.in_channels, SIZE, SIZE, generator=generator, dtype=dtype) * 2 - 1
+        return torch.rand(batch, net.in_channels, net.size, net.size, generator=generator, dtype=dtype) * 2 - 1
     scale = scale or ((2, 3) if net.minimum < 64 else (1, 2))
     height, width = (net.minimum * factor for factor in scale)
     return torch.rand(batch, net.in_channels, height, width, generator=generator, dtype=dtype) * 2 - 1
@@ -130,8 +133,11 @@ def cancelled_biases(net, args):
     """Biases that a norm behind them subtracts again: their true gradient is zero.
 
     Those of a convolution with an InstanceNorm right behind it; and the shift of a residual branch's BatchNorm, where a
-    convolution that sees no zeros beyond the border carries it, unchanged in kind, to the next BatchNorm.
+    convolution that sees no zeros beyond the border carries it, unchanged in kind, to the next BatchNorm. In
+    resnet_gan a convolution behind a norm has a bias only where a skip carries it past all norms.
     """
+    if isinstance(net, (GENERATORS.get("resnet_gan"), DISCRIMINATORS.get("resnet_gan"))):
+        return set()
     layers = [nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d, nn.PixelShuffle]
     leaves = [(name, module) for name, module in net.named_modules() if isinstance(module, tuple(layers))]
     cancelled = {
@@ -151,6 +157,7 @@ def test_there_are_networks_to_test():
     assert {("discriminator", "patchgan"), ("discriminator", "pixel")} <= set(NETS)
     assert {("generator", "mlp"), ("discriminator", "mlp"), ("encoder", "mlp")} <= set(NETS)
     assert ("discriminator", "maxout") in NETS
+    assert {(kind, name) for kind in ("generator", "discriminator") for name in ("dcgan", "resnet_gan")} <= set(NETS)
 
 
 @pytest.mark.parametrize(("kind", "name"), NETS)
@@ -181,7 +188,7 @@ def test_shape_range_and_a_gradient_for_every_parameter(kind, name, args):
     outputs = parts(net(x))
     assert all(output.isfinite().all() for output in outputs)
     if kind == "generator":
-        assert outputs[0].shape == (len(x), 3, *((SIZE, SIZE) if net.sized else x.shape[2:]))
+        assert outputs[0].shape == (len(x), 3, *((net.size, net.size) if net.sized else x.shape[2:]))
         assert outputs[0].abs().max() <= 1 or args.get("output") == "linear"
     elif kind == "encoder":
         assert [output.shape for output in outputs] == [(2, 3), (2, 3)]
@@ -222,6 +229,9 @@ def test_the_minimum_is_enough(kind, name, args):
 def test_gradients_equal_finite_differences(kind, name, args):
     # default: biases that are not zero, without which dead pixels lie in the kink of the next ReLU
     net = still(smooth(build(kind, name, init="default", width=2, **args)).double())
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):  # without biases beside it, and its own begins at zero
+            nn.init.normal_(module.bias)
     x = inputs(net, dtype=torch.float64).requires_grad_()
     leaves = [x, *net.parameters()]
     weights = torch.randn_like(joined(net(x)))
@@ -280,13 +290,14 @@ def test_channels(kind, name, channels, out):
 @pytest.mark.parametrize(("kind", "name"), [net for net in NETS if REGISTRIES[net[0]].get(net[1]).sized])
 def test_another_size_than_its_own_is_refused_in_words(kind, name):
     net = build(kind, name)
-    assert net.size == SIZE
+    assert net.size == SIZE_OF.get(name, SIZE)
     if net.takes == "latents":
         with pytest.raises(ValueError, match=r"shape \(2, 3, 1, 1\); it takes latents of shape \(B, 3\)"):
             net(torch.zeros(2, 3, 1, 1))
         return
-    for height, width in ((SIZE + 1, SIZE), (SIZE, SIZE - 1), (2 * SIZE, 2 * SIZE)):
-        with pytest.raises(ValueError, match=f"{height} x {width} pixels .*takes {SIZE} x {SIZE} alone.*crop_size"):
+    size = net.size
+    for height, width in ((size + 1, size), (size, size - 1), (2 * size, 2 * size)):
+        with pytest.raises(ValueError, match=f"{height} x {width} pixels .*takes {size} x {size} alone.*crop_size"):
             net(torch.zeros(1, 3, height, width))
 
 
@@ -331,16 +342,17 @@ def test_features_come_from_the_same_forward(name):
     x = inputs(net)
     logits, maps = net(x, features=True)
     scales = list(getattr(net, "scales", [net]))
-    assert not normed or all(scale.blocks[1].norm.num_batches_tracked == 1 for scale in scales)
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all(norm.num_batches_tracked == 1 for norm in norms) and bool(norms) == normed
     assert torch.equal(joined(logits), joined(net(x)))
     maps = maps if hasattr(net, "scales") else [maps]
     assert len(maps) == len(scales) == len(parts(logits))
     for scale, judged, features in zip(scales, parts(logits), maps):
         assert len(features) >= 2
         for feature, gradient in zip(features, torch.autograd.grad(judged.sum(), features)):
-            assert feature.shape[0] == 2 and feature.dim() == (2 if net.sized else 4)
+            assert feature.shape[0] == 2 and feature.dim() == (2 if name in PERCEPTRONS else 4)
             assert gradient.abs().sum() > 0
-        recomputed = [x.flatten(1) if net.sized else x]
+        recomputed = [x.flatten(1) if name in PERCEPTRONS else x]
         for layer in scale.blocks:
             recomputed.append(layer(recomputed[-1]))
         assert all(torch.equal(a, b) for a, b in zip(features, recomputed[1:])), "a map was written to afterwards"
@@ -358,7 +370,7 @@ def test_built_on_meta_it_takes_weights_by_assignment(kind, name, args):
     assert torch.equal(joined(empty(inputs(net))), joined(net(inputs(net))))
 
 
-@pytest.mark.parametrize("init", ["normal_0.02", "uniform_0.05", "xavier_1", "kaiming", "orthogonal_1", "default"])
+@pytest.mark.parametrize("init", INITS)
 def test_every_init_builds_on_meta(init):
     for kind, name in NETS:
         spectral = {"spectral_norm": True} if "spectral_norm" in parameters_of(kind, name) else {}

@@ -24,6 +24,10 @@ BUILT = {
     "multiscale": lambda **args: DISCRIMINATORS.build("multiscale", 3, num_scales=2, width=16, **args),
     "pixel": lambda **args: DISCRIMINATORS.build("pixel", 3, **args),
     "maxout": lambda **args: DISCRIMINATORS.build("maxout", 3, 8, width=32, **args),
+    "dcgan generator": lambda **args: GENERATORS.build("dcgan", 100, 3, 16, width=16, **args),
+    "dcgan discriminator": lambda **args: DISCRIMINATORS.build("dcgan", 3, 16, width=16, **args),
+    "resnet_gan generator": lambda **args: GENERATORS.build("resnet_gan", 100, 3, 16, width=32, **args),
+    "resnet_gan discriminator": lambda **args: DISCRIMINATORS.build("resnet_gan", 3, 16, width=32, **args),
     "mlp generator": lambda **args: GENERATORS.build("mlp", 100, 3, 8, width=200, **args),
     "mlp discriminator": lambda **args: DISCRIMINATORS.build("mlp", 3, 8, width=200, **args),
     "mlp encoder": lambda **args: ENCODERS.build("mlp", 3, 20, 8, width=200, **args),
@@ -33,8 +37,10 @@ FIRST = {  # weights of a network whose recipe does not say, where they are not 
     "mlp generator": "uniform_0.05",
     "mlp discriminator": "default",
     "mlp encoder": "default",
+    "resnet_gan generator": "xavier_uniform_1",
+    "resnet_gan discriminator": "xavier_uniform_1",
 }
-CONVOLUTIONAL = [name for name in BUILT if name not in FIRST]
+NORMED = [name for name in BUILT if name not in ("maxout", "mlp discriminator", "mlp encoder")]
 
 
 def weighted(net):
@@ -59,7 +65,7 @@ def test_every_network_is_here():
 def test_normal(name, args, std):
     torch.manual_seed(0)
     args = {"init": "normal_0.02"} | args if name in FIRST else args
-    normed = {"norm": "batch"} if name in (*CONVOLUTIONAL, "mlp generator") else {}
+    normed = {"norm": "batch"} if name in NORMED else {}
     net = BUILT[name](**normed, **args)
     for layer in weighted(net):
         n = layer.weight.numel()
@@ -113,6 +119,10 @@ def test_xavier_kaiming_and_orthogonal():
     layer = nn.Conv2d(32, 64, 3)
     init_weights(layer, "xavier_0.5")
     assert layer.weight.std().item() == pytest.approx(0.5 * math.sqrt(2 / (32 * 9 + 64 * 9)), rel=0.03)
+    init_weights(layer, "xavier_uniform_0.5")
+    std = 0.5 * math.sqrt(2 / (32 * 9 + 64 * 9))
+    assert layer.weight.std().item() == pytest.approx(std, rel=0.03)
+    assert 0.999 * math.sqrt(3) * std < layer.weight.abs().max() <= math.sqrt(3) * std
     init_weights(layer, "kaiming")
     assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 9)), rel=0.03)
     init_weights(layer, "orthogonal_2")
@@ -157,6 +167,10 @@ def test_default_is_pytorchs():
         ("uniform_0", "followed by a positive number"),
         ("unifrom_0.05", "it must be one of .*uniform_<range>.*Did you mean 'uniform'"),
         ("xavier_big", "followed by a positive number, as in xavier_0.02"),
+        ("xavier_uniform", "xavier_uniform_ must be followed by a positive number, as in xavier_uniform_0.02"),
+        ("xavier_uniform_big", "followed by a positive number, as in xavier_uniform_0.02"),
+        ("xavier_unifrom_1", "followed by a positive number, as in xavier_0.02"),
+        ("xavier_uniformly_1", "it must be one of .*Did you mean 'xavier_uniform'"),
         ("kaiming_1", "kaiming takes no number. Write init: kaiming"),
         ("default_0.02", "default takes no number"),
     ],

@@ -88,3 +88,34 @@ def test_a_near_name_is_offered():
 def test_only_whole_numbers_count(value):
     with pytest.raises(ValueError, match=f"width is {value!r}; it must be a whole number of at least 1. Usual is 64."):
         layers.at_least(1, "width", value, "64")
+
+
+@pytest.mark.parametrize(("size", "base", "k"), [
+    (8, 4, 1), (10, 5, 1), (12, 6, 1), (14, 7, 1), (16, 4, 2), (20, 5, 2), (24, 6, 2), (28, 7, 2), (32, 4, 3),
+    (48, 6, 3), (64, 4, 4), (128, 4, 5), (224, 7, 5), (256, 4, 6),
+])  # fmt: skip
+def test_sizes_that_grow_by_doubling(size, base, k):
+    assert layers.doublings(size) == (base, k)
+
+
+def test_every_size_is_doubled_or_refused_with_the_nearest():
+    known = sorted(base * 2**k for base in (4, 5, 6, 7) for k in range(1, 9))
+    for size in range(8, 1025):
+        if size in known:
+            base, k = layers.doublings(size)
+            assert base in (4, 5, 6, 7) and k >= 1 and base * 2**k == size
+            continue
+        below, above = max(s for s in known if s < size), min(s for s in known if s > size)
+        words = (
+            rf"^size is {size}; it must be .* power of two\. The nearest are {below} and {above}: set data\.crop_size"
+        )
+        with pytest.raises(ValueError, match=words):
+            layers.doublings(size)
+
+
+@pytest.mark.parametrize("size", [7, 4, 1, 0, -8, 32.0, True])
+def test_a_size_that_cannot_be_doubled_to_is_refused_in_words(size):
+    with pytest.raises(
+        ValueError, match=f"^size is {size}; it must be a whole number of at least 8. Usual is 32, or 28"
+    ):
+        layers.doublings(size)

@@ -35,6 +35,8 @@ GENERATORS = {  # the smallest of each, for pictures of 64 px
     "unet_timm": "{name: unet_timm, encoder: test_resnet, width: 4}",
     "resnet": "{name: resnet, num_blocks: 1, width: 4}",
     "mlp": "{name: mlp, num_layers: 1, width: 4}",
+    "dcgan": "{name: dcgan, width: 2}",
+    "resnet_gan": "{name: resnet_gan, width: 4}",
 }
 DISCRIMINATORS = {
     "mlp": "{name: mlp, num_layers: 1, width: 4}",
@@ -42,6 +44,8 @@ DISCRIMINATORS = {
     "patchgan": "{name: patchgan, num_layers: 1, width: 4}",
     "multiscale": "{name: multiscale, num_scales: 2, num_layers: 1, width: 4}",
     "pixel": "{name: pixel, width: 4}",
+    "dcgan": "{name: dcgan, width: 2}",
+    "resnet_gan": "{name: resnet_gan, width: 4}",
 }
 RECIPES = {
     "pix2pix": "pix2pix_facades", "cyclegan": "cyclegan_horse2zebra", "gan": "gan_mnist", "vae": "vae_mnist",

@@ -128,7 +128,11 @@ def test_check_prints_all_faults_at_once_with_file_and_line(elsewhere):
         ("cyclegan_horse2zebra", ["evaluate.protocol=parzen"], "cannot score these runs: cyclegan draws no samples"),
         ("gan_mnist", ["evaluate.sample=5"], "there is no such key here. Did you mean 'samples'?"),
         ("gan_mnist", ["evaluate.samples=1"], "samples 1: a window needs at least 2"),
-        ("gan_mnist", ["generator={name: unet}"], "'unet' reads pictures; the generator of gan reads latents. Use mlp"),
+        (
+            "gan_mnist",
+            ["generator={name: unet}"],
+            "'unet' reads pictures; the generator of gan reads latents. Use dcgan or mlp or",
+        ),
         ("cyclegan_horse2zebra", ["generator={name: mlp}"], "'mlp' reads latents; the generator of cyclegan reads"),
         ("gan_mnist", ["translate.norm=batch"], "'batch' would make a sample depend on those that are drawn beside it"),
         ("gan_mnist", ["data.b={channels: 3}"], "'labelled' data have one domain, a. Set b to null"),
