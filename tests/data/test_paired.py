@@ -133,7 +133,7 @@ def test_one_colour_picture_makes_a_domain_of_colour(tmp_path):
 
 
 def test_items_are_a_pure_function_of_their_place(beside):
-    data, again = paired(beside), paired(beside)
+    data, again = paired(beside, seed=2), paired(beside, seed=2)
     items = {(epoch, index): data.item(epoch, index)[0]["input"] for epoch in range(3) for index in range(6)}
     for place in sorted(items, key=lambda place: hash((place, "shuffled"))):
         assert torch.equal(again.item(*place)[0]["input"], items[place])

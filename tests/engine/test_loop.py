@@ -40,12 +40,13 @@ class Method:
         return {"loss/G": torch.tensor(1.5)}
 
 
-def run(start=0, steps=6, stop_after=None):
+def run(start=0, steps=6, stop_after=None, best=None):
     calls, ticks = [], []
     method, runtime = Method(calls), Runtime(calls)
     events = Events(
         log=lambda step, scalars, rate: calls.append(("log", step, scalars["loss/G"])),
         sample=lambda step: calls.append(("sample", step)),
+        evaluate=lambda step, end: step == best,
         save=lambda step: calls.append(("save", step)),
         tick=ticks.append,
         stopping=lambda: stop_after is not None and len(method.draws) >= stop_after,
@@ -94,3 +95,9 @@ def test_a_signal_ends_after_the_step_logs_and_saves_but_draws_nothing():
     last, method, calls, _ = run(stop_after=1)
     assert last == 1 and len(method.draws) == 1
     assert [call for call in calls if call != "check"] == [("log", 1, 1.5), ("save", 1)]
+
+
+def test_a_step_that_is_the_best_so_far_is_saved_after_it_is_checked():
+    _, _, calls, _ = run(best=5)
+    assert [call[1] for call in calls if call[0] == "save"] == [4, 5, 6]
+    assert calls[calls.index(("save", 5)) - 1] == "check"

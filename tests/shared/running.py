@@ -33,8 +33,8 @@ ARGUMENTS = {
         "evaluate={protocol: modes, every: 4, samples: 40, seed: 0}",
     ],
     "vae": [
-        "vae_mnist", "generator={name: mlp, num_layers: 1, width: 8, output: linear}", "encoder={name: mlp, num_layers: 1, width: 8}",
-        "method.likelihood=gaussian", "method.latent=3", "train.batch_size=4", "evaluate={}",
+        "vae_mnist", "generator={name: mlp, num_layers: 1, width: 16, output: linear}", "encoder={name: mlp, num_layers: 1, width: 8}",
+        "method.likelihood=gaussian", "method.latent=60", "train.batch_size=4", "evaluate={}",
         "data={kind: points, distribution: ring2d, count: 30, load_size: null, crop_size: 1, flip: false, workers: 0}",
     ],
 }  # fmt: skip
