@@ -24,6 +24,8 @@ TASKS = {
     ],
     "cyclegan": ["horse2zebra", "apple2orange", "summer2winter", "monet2photo", "maps", "facades"],
     "gan": ["mnist", "cifar10", "gaussian1d", "ring2d"],
+    "cgan": ["mnist"],
+    "acgan": ["mnist"],
     "vae": ["mnist"],
 }
 SHRUNK = {  # by the name of the network
@@ -40,7 +42,9 @@ SHRUNK = {  # by the name of the network
 }
 MADE_UP = {"pix2pix_synthetic", "gan_gaussian1d", "gan_ring2d"}  # as much data as one likes: no epochs
 UNPUBLISHED = {"pix2pix_synthetic"}  # no paper
-PAPERS = r"\((Isola|Zhu) et al\., 2017[,;]|\((Goodfellow et al|Kingma and Welling)\.?, 2014|\(Metz et al\., 2017"
+PAPERS = (
+    r"\((Isola|Zhu|Odena|Metz) et al\., 2017[,;)]|\((Goodfellow et al|Kingma and Welling|Mirza and Osindero)\.?, 2014"
+)
 SECTIONS = ("generator", "discriminator", "encoder")
 every_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 

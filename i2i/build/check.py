@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from i2i.augment import POLICIES, DiffAugment
-from i2i.build.make import COMMON_DATA, NETS, domain_channels
+from i2i.build.make import COMMON_DATA, NETS, domain_channels, wiring
 from i2i.build.paper import lipschitz, on_paper
 from i2i.config import DomainSection, Named, Recipe, Section, Source, arguments, bind, parse
 from i2i.data import DATASETS, TRANSFORMS
@@ -230,12 +230,8 @@ def impossible(recipe: Recipe) -> list[Fault]:
     """Combinations that cannot work, though each value alone is right."""
     faults = [*_not_offered(recipe), *_lengths(recipe)]
     method, kind = METHODS.get(recipe.method.name), DATASETS.get(recipe.data.kind)
-    keys = kind.keys_of(recipe.data.args)
-    if set(keys) != set(method.keys):
-        fits = [name for name in DATASETS.names() if set(DATASETS.get(name).keys_of({})) == set(method.keys)]
-        held, needed = " and ".join(keys), " and ".join(method.keys)
-        words = f"'{recipe.data.kind}' data hold {held}, but {recipe.method.name} needs {needed}."
-        return [*faults, Fault(("data", "kind"), f"{words} Use {' or '.join(fits)}.")]
+    if unfit := _other_data(recipe, method, kind):
+        return [*faults, unfit]
     if recipe.data.path is None and kind.needs_path:
         faults.append(Fault(("data", "path"), f"null; '{recipe.data.kind}' data need a folder. Set data.path=FOLDER."))
     faults += _refused(recipe)
@@ -247,13 +243,41 @@ def impossible(recipe: Recipe) -> list[Fault]:
     return [*faults, *net_faults, *lipschitz(recipe, nets)]
 
 
+def _other_data(recipe: Recipe, method, kind) -> Fault | None:
+    """Data that hold other pictures than the method needs, no labels where it needs some, or one class alone."""
+    name, keys = recipe.data.kind, kind.keys_of(recipe.data.args)
+    known = {each: DATASETS.get(each) for each in DATASETS.names()}
+    fits = [
+        each for each, one in known.items()
+        if set(one.keys_of({})) == set(method.keys) and (one.labelled or not method.needs_labels)
+    ]  # fmt: skip
+    if set(keys) != set(method.keys):
+        held, needed = " and ".join(keys), " and ".join(method.keys)
+        words = f"'{name}' data hold {held}, but {recipe.method.name} needs {needed}."
+        return Fault(("data", "kind"), f"{words} Use {' or '.join(fits)}.")
+    if not method.needs_labels:
+        return None
+    if not kind.labelled:
+        words = f"{recipe.method.name} needs labels; '{name}' data have none. Use {' or '.join(fits)}."
+        return Fault(("data", "kind"), words)
+    if (classes := domain_channels(recipe)["label"]) < 2:
+        return Fault(("data", "classes"), f"{classes} must be at least 2: one class tells nothing. Set it to auto.")
+    return None
+
+
 def _misfits(recipe: Recipe, method) -> list[Fault]:
-    """A generator that reads something else than the method gives it, and a policy that does not go with latents."""
+    """Networks that cannot be told what the method tells them, and a policy that does not go with latents."""
     name, wanted = recipe.generator.name, method.generator_takes
     if GENERATORS.get(name).takes != wanted:
         fits = [other for other in GENERATORS.names() if GENERATORS.get(other).takes == wanted]
         words = f"'{name}' reads {GENERATORS.get(name).takes}; the generator of {recipe.method.name} reads {wanted}."
         return [Fault(("generator", "name"), f"{words} Use {' or '.join(fits)}.")]
+    for wire in wiring(recipe).values():
+        name, registry = getattr(recipe, wire.section).name, NETS[wire.section]
+        if wire.classed and not registry.get(name).classed:
+            fits = [other for other in registry.names() if registry.get(other).classed]
+            words = f"'{name}' knows no classes, and the {wire.section} of {recipe.method.name} must."
+            return [Fault((wire.section, "name"), f"{words} Use {' or '.join(fits)}.")]
     if wanted == "latents" and recipe.translate.norm == "batch":
         words = "'batch' would make a sample depend on those that are drawn beside it. Set it to running."
         return [Fault(("translate", "norm"), words)]

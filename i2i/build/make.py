@@ -11,6 +11,7 @@ from i2i.config import Named, Recipe, read_yaml, shipped
 from i2i.data import DATASETS
 from i2i.losses import CONSTRAINTS, OBJECTIVES
 from i2i.methods import METHODS
+from i2i.methods.wire import Wire
 from i2i.nets import DISCRIMINATORS, ENCODERS, GENERATORS
 from i2i.optimizers import OPTIMIZERS
 from i2i.seeds import derive
@@ -18,6 +19,7 @@ from i2i.seeds import derive
 NETS = {"generator": GENERATORS, "discriminator": DISCRIMINATORS, "encoder": ENCODERS}
 # arguments of a generator that said where its tensors begin; a weights file holds the tensors (see engine.samples)
 BAKED = {"spectral_norm": False, "pretrained": False, "weights": None}
+SOME = 10  # classes that labelled data are taken to have while the recipe still says auto
 COMMON_DATA = ("path", "load_size", "crop_size", "flip", "transform", "a", "b", "seed", "hint")
 
 
@@ -47,17 +49,23 @@ def dataset(recipe: Recipe):
 
 
 def domain_channels(recipe: Recipe) -> dict[str, int]:
-    """{key: channels} of a recipe; 3 where it still says auto."""
+    """{key: channels} of a recipe, 3 where it still says auto; of a method that needs labels also "label": classes."""
     sides = DATASETS.get(recipe.data.kind).sides_of
     found = [3 if (count := getattr(recipe.data, side).channels) == "auto" else count for side in sides]
     if recipe.data.args.get("direction") == "ba":
         found.reverse()
-    return dict(zip(METHODS.get(recipe.method.name).keys, found, strict=True))
+    method = METHODS.get(recipe.method.name)
+    channels = dict(zip(method.keys, found, strict=True))
+    if not method.needs_labels:
+        return channels
+    classes = recipe.data.args["classes"]
+    return channels | {"label": SOME if classes == "auto" else classes}
 
 
-def wiring(recipe: Recipe) -> dict[str, tuple[str, int, int]]:
-    """{network: (recipe section, channels or latents in, out)} of the recipe's method."""
-    return METHODS.get(recipe.method.name).wiring(domain_channels(recipe), recipe.method.args)
+def wiring(recipe: Recipe) -> dict[str, Wire]:
+    """{network: what it is built of} of the recipe's method."""
+    wires = METHODS.get(recipe.method.name).wiring(domain_channels(recipe), recipe.method.args)
+    return {name: Wire(*wire) for name, wire in wires.items()}
 
 
 def exports(recipe: Recipe) -> dict[str, str]:
@@ -68,9 +76,9 @@ def exports(recipe: Recipe) -> dict[str, str]:
 def networks(recipe: Recipe) -> dict[str, nn.Module]:
     """Every network of a resolved recipe by name, seeded by train.seed, on the CPU."""
     nets = {}
-    for name, (section, ins, outs) in wiring(recipe).items():
+    for name, wire in wiring(recipe).items():
         torch.manual_seed(derive(recipe.train.seed, "init", name))
-        nets[name] = network(section, getattr(recipe, section), ins, outs, recipe.data.crop_size)
+        nets[name] = network(wire, getattr(recipe, wire.section), recipe.data.crop_size)
     return nets
 
 
@@ -120,12 +128,13 @@ def weights_meta(recipe: Recipe, name: str, built, data) -> dict[str, dict]:
                 "in_channels": net.in_channels,
                 "out_channels": net.out_channels,
                 **({"size": net.size} if net.sized else {}),
+                **({"classes": net.classes} if built.needs_labels else {}),
             },
             "output": _domain_meta(data.domains[target]),
             "load_size": recipe.data.load_size,
             "crop_size": recipe.data.crop_size,
             "translate": recipe.translate.model_dump(),
-            **(_sampler_meta(built) if source is None else _translator_meta(recipe, data, source, target, net)),
+            **(_sampler_meta(built, data) if source is None else _translator_meta(recipe, data, source, target, net)),
         }
     return metas
 
@@ -143,20 +152,22 @@ def _translator_meta(recipe: Recipe, data, source: str, target: str, net: nn.Mod
     }
 
 
-def _sampler_meta(built) -> dict:
-    """Of a network that makes pictures of latents."""
-    return {"kind": "sampler", "prior": {"name": built.prior.name, "size": built.prior.size}}
+def _sampler_meta(built, data) -> dict:
+    """Of a network that makes pictures of latents, and of classes where its method needs them."""
+    classes = {"classes": {"count": data.num_classes, "names": list(data.class_names)}} if built.needs_labels else {}
+    return {"kind": "sampler", "prior": {"name": built.prior.name, "size": built.prior.size}, **classes}
 
 
 def _domain_meta(domain) -> dict:
     return {"channels": domain.channels, "range": list(domain.range), "depth": domain.depth, "page": domain.page}
 
 
-def network(section: str, node: Named, ins: int, outs: int, size: int) -> nn.Module:
-    """The network that a recipe's section describes, between these channel counts (a discriminator reads `ins`).
+def network(wire: Wire, node: Named, size: int) -> nn.Module:
+    """The network that a recipe's section describes, wired like this.
 
     `size` is the side of the training pictures, for networks that are laid out for one size.
     """
-    kind = NETS[section].get(node.name)
-    channels = (ins,) if section == "discriminator" else (ins, outs)
-    return kind(*channels, *((size,) if kind.sized else ()), **node.args)
+    kind, judges = NETS[wire.section].get(node.name), wire.section == "discriminator"
+    channels = (wire.ins,) if judges else (wire.ins, wire.outs)
+    classes = (wire.classes, *((wire.outs,) if judges else ())) if wire.classed else ()
+    return kind(*channels, *((size,) if kind.sized else ()), *classes, **node.args)

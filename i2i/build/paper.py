@@ -10,16 +10,17 @@ from i2i.build.make import network, wiring
 from i2i.config import Named, Recipe
 from i2i.faults import Fault
 from i2i.losses import CONSTRAINTS, OBJECTIVES
+from i2i.methods.wire import Wire
 
 
 def on_paper(recipe: Recipe) -> tuple[dict[str, nn.Module], list[Fault]]:
     """The networks on the meta device (shapes without memory), and whether they take the crop."""
     nets, faults, crop = {}, {}, recipe.data.crop_size
-    for name, (section, ins, outs) in wiring(recipe).items():
-        node = getattr(recipe, section)
+    for name, wire in wiring(recipe).items():
+        section, node = wire.section, getattr(recipe, wire.section)
         try:
             with torch.device("meta"):
-                nets[name] = network(section, node, ins, outs, crop)
+                nets[name] = network(wire, node, crop)
         except ValueError as error:
             faults[section] = Fault((section,), str(error))
             continue
@@ -28,28 +29,28 @@ def on_paper(recipe: Recipe) -> tuple[dict[str, nn.Module], list[Fault]]:
             rule = f"its sides must be multiples of {net.multiple}, at least {net.minimum}"
             faults[section] = Fault(
                 ("data", "crop_size"),
-                f"{crop} does not fit '{node.name}': {rule}. {_remedy(section, node, crop, ins, outs)}",
+                f"{crop} does not fit '{node.name}': {rule}. {_remedy(wire, node, crop)}",
             )
     return nets, list(faults.values())
 
 
-def _remedy(section: str, node: Named, crop: int, ins: int, outs: int) -> str:
+def _remedy(wire: Wire, node: Named, crop: int) -> str:
     """The depth that takes this crop, where the network has one; else the next crop that fits."""
     for key in ("num_downs", "num_scales", "num_layers"):
         for depth in range(node.args.get(key, 0) - 1, 0, -1):
             try:
                 with torch.device("meta"):
-                    net = network(section, node.model_copy(update={key: depth}), ins, outs, crop)
+                    net = network(wire, node.model_copy(update={key: depth}), crop)
             except ValueError:
                 continue
             if crop % net.multiple == 0 and crop >= net.minimum:
-                return f"Use {section}.{key}={depth}, or a crop of {_next_crop(section, node, crop, ins, outs)}."
-    return f"Use a crop of {_next_crop(section, node, crop, ins, outs)}."
+                return f"Use {wire.section}.{key}={depth}, or a crop of {_next_crop(wire, node, crop)}."
+    return f"Use a crop of {_next_crop(wire, node, crop)}."
 
 
-def _next_crop(section: str, node: Named, crop: int, ins: int, outs: int) -> int:
+def _next_crop(wire: Wire, node: Named, crop: int) -> int:
     with torch.device("meta"):
-        net = network(section, node, ins, outs, crop)
+        net = network(wire, node, crop)
     return max(-(-crop // net.multiple), -(-net.minimum // net.multiple)) * net.multiple
 
 
@@ -63,9 +64,7 @@ def lipschitz(recipe: Recipe, nets: Mapping[str, nn.Module]) -> list[Fault]:
         words = f"'{recipe.method.objective}' needs a Lipschitz critic."
         remedy = "Set method.constraint to {name: gp} or {name: clip}, or discriminator.spectral_norm to true."
         faults.append(Fault(("method", "objective"), f"{words} {remedy}"))
-    critics = [
-        nets[name] for name, (section, *_) in wiring(recipe).items() if section == "discriminator" and name in nets
-    ]
+    critics = [nets[name] for name, wire in wiring(recipe).items() if wire.section == "discriminator" and name in nets]
     has_batch_norm = any(isinstance(module, _BatchNorm) for net in critics for module in net.modules())
     if constraint.per_sample and has_batch_norm:
         words = f"'{recipe.method.constraint.name}' penalises each picture's own gradient,"

@@ -18,8 +18,8 @@ def generate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where they go; if not given, <run>/generated/: in it seed<S>/ for another --seed, and step<N>/ once "
-            "it holds samples of another step. Samples of two steps or seeds are never mixed."
+            help="Where they go; if not given, <run>/generated/: in it seed<S>/ for another --seed, class<N>/ for a "
+            "--class, and step<N>/ once it holds samples of another step. Samples of two of these are never mixed."
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Which sequence of samples; the run's own if not given.")] = None,
@@ -33,6 +33,12 @@ def generate(
     arithmetic: Annotated[
         str | None,
         typer.Option(metavar="SUM", help="A sheet of sums: lists of sample numbers, averaged, added and taken away."),
+    ] = None,
+    label: Annotated[
+        int | None,
+        typer.Option(
+            "--class", metavar="N", help="Every sample is of this class; if not given, each class has its turn."
+        ),
     ] = None,
     neighbours: Annotated[
         bool, typer.Option("--neighbours", help="A sheet of samples beside the training pictures nearest to them.")
@@ -48,6 +54,7 @@ def generate(
     i2i generate runs/gan_mnist -n 100
     i2i generate --interpolate 8 --arithmetic "1,2,3 - 4,5,6 + 7,8,9"
     i2i generate runs/gan_mnist --neighbours --no-files
+    i2i generate runs/cgan_mnist -n 100 --class 3
     """
     from i2i.engine.progress import bar
     from i2i.infer.generate import generate as draw
@@ -67,7 +74,7 @@ def generate(
         with bar("drawing") as advance:
             draw(
                 file, n, out=out, seed=seed, start=start, files=files, grid=grid, interpolate=interpolate,
-                arithmetic=arithmetic, device=device.value, say=aside, progress=advance,
+                arithmetic=arithmetic, label=label, device=device.value, say=aside, progress=advance,
             )  # fmt: skip
     if compared is not None:
-        compared.write(n, out=out, seed=seed, start=start, device=device.value)
+        compared.write(n, out=out, seed=seed, start=start, label=label, device=device.value)

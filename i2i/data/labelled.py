@@ -141,7 +141,9 @@ class Labelled(PictureSet):
 
     def previews(self, count: int) -> list[Pixels]:
         split = preview_split(self.splits)
-        return self.first_good(lambda index: {"image": self._read(split, index)}, count, len(split.labels))
+        return self.first_good(
+            lambda index: {"image": self._read(split, index), "label": split.labels[index]}, count, len(split.labels)
+        )
 
     def count(self, split: str, key: str | None = None) -> int:
         self.asked(split, key)

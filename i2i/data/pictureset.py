@@ -126,7 +126,8 @@ class PictureSet:
         raise NotImplementedError
 
     def previews(self, count: int) -> list[Pixels]:
-        """Up to `count` samples of test (else val, else train), whole, with the channels and depth of their domains."""
+        """Up to `count` samples of test (else val, else train), whole, with the channels and depth of their domains; of
+        labelled data with "label", the number of its class, too."""
         raise NotImplementedError
 
     def count(self, split: str, key: str | None = None) -> int:

@@ -253,11 +253,13 @@ def _taken_up(file: Path, step: int) -> set[tuple[str, str]]:
 
 def _held_out(data) -> Iterator[dict[str, Tensor]]:
     """Pictures that are never trained on, prepared as training prepares its own."""
-    for number, pictures in enumerate(data.previews(LOOKS)):
+    for number, row in enumerate(data.previews(LOOKS)):
+        pictures = {key: row[key] for key in data.keys}
+        label = {"label": torch.tensor(int(row["label"]))} if "label" in row else {}
         parts = [pictures] if data.together else [{key: pixels} for key, pixels in pictures.items()]
         with suppress(ValueError):  # one that is smaller than the crop
             ready = {key: value for part in parts for key, value in data.transform(part, number).items()}
-            yield {key: data.domains[key].to_tensor(ready[key]) for key in data.keys}
+            yield {key: data.domains[key].to_tensor(ready[key]) for key in data.keys} | label
 
 
 def _spread(pictures: list[Tensor]) -> float:

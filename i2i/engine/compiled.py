@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from i2i.nets.shapes import inputs, parts
+from i2i.nets.shapes import classes, inputs, parts
 
 GRAPHS = 32  # of one function at most, beyond which it runs uncompiled; under bf16 all networks share one
 
@@ -51,7 +51,8 @@ def plain(method) -> None:
 
 def _run(net: nn.Module, pictures: Tensor, trained: bool) -> None:
     net.requires_grad_(trained)
-    outputs = net(pictures.clone().requires_grad_(not trained))
+    labels = classes(net, len(pictures), pictures.device)
+    outputs = net(pictures.clone().requires_grad_(not trained), *labels)
     sum(part.float().mean() for part in parts(outputs)).backward()
 
 

@@ -144,6 +144,8 @@ def probe(method, runtime, recipe: Recipe, batch_size: int) -> list[float]:
     """Seconds of each of a few real steps on made-up pictures, after a warm-up. It changes the weights of `method`."""
     crop, channels = recipe.data.crop_size, build.domain_channels(recipe)
     batch = {key: torch.rand(batch_size, channels[key], crop, crop) * 2 - 1 for key in method.keys}
+    if method.needs_labels:
+        batch["label"] = torch.randint(channels["label"], (batch_size,))
     times: list[float] = []
     warm, spent = True, 0.0
     while True:

@@ -190,9 +190,9 @@ def _accelerator(device: str, processes: Processes) -> Accelerator:
     return accelerator
 
 
-def _forward_in_bf16(net: nn.Module, pictures: Tensor, **kwargs):
+def _forward_in_bf16(net: nn.Module, pictures: Tensor, *classes: Tensor, **kwargs):
     with torch.autocast(pictures.device.type, dtype=torch.bfloat16):
-        return _to_fp32(type(net).forward(net, pictures, **kwargs))
+        return _to_fp32(type(net).forward(net, pictures, *classes, **kwargs))
 
 
 def _to_fp32(output):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from i2i.nets.shapes import inputs, parts
+from i2i.nets.shapes import classes, inputs, parts
 
 
 def summary(method, crop: int, batch_size: int) -> str:
@@ -32,7 +32,8 @@ def _layers(net: nn.Module, crop: int, batch_size: int) -> list[str]:
     try:
         with torch.no_grad():
             net.eval()
-            net(torch.zeros(shape, device=next(net.parameters()).device))
+            device = next(net.parameters()).device
+            net(torch.zeros(shape, device=device), *classes(net, batch_size, device))
     finally:
         net.train(was_training)
         for hook in hooks:

@@ -82,12 +82,13 @@ class Neighbours:
         out: str | os.PathLike | None = None,
         seed: int | None = None,
         start: int = 0,
+        label: int | None = None,
         device: str = "auto",
     ) -> Path:
         """`neighbours.png`, up to 8 of `n` samples each beside its neighbours, and `neighbours.json`, the numbers.
 
         Args:
-            out, seed, start, device: as for `generate`.
+            out, seed, start, label, device: as for `generate`.
 
         Returns:
             The folder.
@@ -96,13 +97,16 @@ class Neighbours:
         if n < 1 or start < 0:
             raise UserError(f"n {n}, start {start}: compare at least one sample, from number 0 on.")
         count, seed = min(n, SHOWN), sampler.seed if seed is None else seed
-        origin = origin_of(sampler, seed)
+        origin = origin_of(sampler, seed, label)
         folder = place(self.file, sampler, origin, out, (SHEET, NUMBERS), self.say)
         if not (folder / RECORD).exists():
             claim(folder, origin, start, count)
         net = self.feature_net(sampler.device)
         samples = torch.stack(
-            [sampler.output.to_tensor(pixels) for pixels in sampler.pixels(count, start=start, seed=seed)]
+            [
+                sampler.output.to_tensor(pixels)
+                for pixels in sampler.pixels(count, start=start, seed=seed, classes=label)
+            ]
         )
         held_out, split = self.held_out()
         found, total = self.search(torch.cat([samples, held_out]), net)

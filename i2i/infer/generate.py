@@ -7,7 +7,7 @@ always the same picture, so what is written again is what was there, and nothing
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from i2i.errors import UserError
 from i2i.infer import models
 from i2i.infer.convert import suffix_of
 from i2i.infer.folder import make_folders
-from i2i.infer.grid import BLOCK_CELL, block, grid
+from i2i.infer.grid import BLOCK_CELL, block, by_class, grid
 from i2i.infer.sampler import CHUNK, Sampler
 from i2i.infer.walks import WAYS, arithmetic, check_steps, interpolate, parse
 from i2i.infer.weights import fingerprint
@@ -51,6 +51,7 @@ def generate(
     grid: bool = True,
     interpolate: int | None = None,
     arithmetic: str | None = None,
+    label: int | None = None,
     device: str = "auto",
     say: Callable[[str], None] = print,
     progress: Callable[[int, int], None] | None = None,
@@ -64,34 +65,40 @@ def generate(
         model: as for `load`; None is the newest run.
         n: how many samples.
         out: None is `generated/` in the run folder, or beside the weights file; there `seed<S>/` for a seed that is not
-            the weights' own. Where that holds samples of other weights already, as of an earlier step, it is
-            `generated/step<N>/`.
+            the weights' own, and `class<C>/` for a class. Where that holds samples of other weights already, as of an
+            earlier step, it is `generated/step<N>/`.
         seed: which sequence of samples; None takes the weights' own (translate.seed).
         start: number of the first.
         files: write a file for each sample (of points, the one file).
-        grid: write `grid.png`, a sheet of up to 64.
+        grid: write `grid.png`, a sheet of up to 64; of weights that are told classes a column for each class.
         interpolate: pictures in a row from sample start to start + 1, from start + 2 to start + 3, ...:
             `interpolation_linear.png` and `interpolation_spherical.png`.
         arithmetic: "1,2,3 - 4,5,6 + 7,8,9": means of the z of these samples, added and taken away: `arithmetic.png`.
+        label: the class of every sample, of weights that are told classes; None lets sample i be of class i mod K.
+            Ways and sums are within one class, so they need it there.
         device: auto (cuda, then mps, then cpu) | cuda | mps | cpu.
         say: takes each line for the user.
         progress: called with (samples done, samples in all).
 
     Raises:
-        UserError: before anything is written: no model, or one that translates; a count, start, seed or sum that cannot
-            be; a place that holds other files of these names, or cannot be written to; later only when the disk fails.
+        UserError: before anything is written: no model, or one that translates; a count, start, seed, class or sum that
+            cannot be; a place that holds other files of these names, or cannot be written to; later only when the disk
+            fails.
     """
-    asked = _Asked(n, start, files, grid, interpolate, arithmetic)
+    asked = _Asked(n, start, files, grid, interpolate, arithmetic, label)
     asked.check()
     file = models.find(model)
     sampler = models.sampler(file, device)
     points = is_points(sampler)
     if points and (interpolate is not None or arithmetic is not None):
         raise UserError(f"{file} draws points, and ways and sums are sheets of pictures; leave these options out.")
+    if sampler.class_names and label is None and (interpolate is not None or arithmetic is not None):
+        raise UserError(f"{file} draws pictures of a class, and ways and sums are within one; name it with --class N.")
     seed = sampler.seed if seed is None else seed
-    origin = origin_of(sampler, seed)
+    origin = origin_of(sampler, seed, label)
     folder = place(file, sampler, origin, out, asked.names(sampler), say)
-    say(f"drawing with {file} (step {origin['step']}), seed {seed}")
+    named = "" if label is None else f", class {_class(label, sampler)}"
+    say(f"drawing with {file} (step {origin['step']}), seed {seed}{named}")
     claim(folder, origin, start, n)
     work = _Work(sampler, seed, asked, Generated(folder))
     with _told(work.made):
@@ -112,6 +119,7 @@ class _Asked:
     grid: bool
     interpolate: int | None
     arithmetic: str | None
+    label: int | None
 
     def check(self) -> None:
         if self.count < 1:
@@ -156,9 +164,16 @@ class _Work:
             progress(number - asked.start + 1, needed)
         if asked.grid:
             self.made.written.append(self.made.folder / GRID)
-            grid(block("", seen), self.made.written[-1], largest=BLOCK_CELL, heading=self.words(len(seen)))
+            grid(self.columns(seen), self.made.written[-1], largest=BLOCK_CELL, heading=self.words(len(seen)))
             if len(seen) < asked.count:
                 say(f"{GRID} shows the first {len(seen)} of {asked.count}")
+
+    def columns(self, seen: list[np.ndarray]) -> Mapping[str, Sequence[np.ndarray]]:
+        """A column for each class, where there are several; else about as many columns as rows."""
+        names = self.sampler.class_names
+        if names and self.asked.label is None and 2 * len(names) <= len(seen):
+            return by_class(seen, len(names), first=self.asked.start, names=names)
+        return block("", seen)
 
     def points(self, progress: Callable[[int, int], None], say: Callable[[str], None]) -> None:
         rows = []
@@ -186,19 +201,22 @@ class _Work:
             z = self.sampler.latents(count, start=self.asked.start, seed=self.seed)
             one, other = self.asked.start, self.asked.start + 1
             words = f"samples {one} and {other}{', and so on' if count > 2 else ''}, {self.origin}"
-            self.made.written += interpolate(self.sampler, z, self.asked.interpolate, self.made.folder, words)
+            self.made.written += interpolate(
+                self.sampler, z, self.asked.interpolate, self.made.folder, words, self.asked.label
+            )
             if count < self.asked.count:
                 say(f"ways are shown between the first {count} of {self.asked.count} samples, two and two")
         if self.asked.arithmetic is not None:
             self.made.written.append(self.made.folder / SUM)
-            arithmetic(self.sampler, self.asked.arithmetic, self.seed, self.made.written[-1])
+            arithmetic(self.sampler, self.asked.arithmetic, self.seed, self.made.written[-1], self.asked.label)
 
     def drawn(self, count: int) -> Iterator[tuple[int, np.ndarray]]:
         """(number, levels (H, W, C)) of the first `count` samples; each goes through the network once."""
         first, end = self.asked.start, self.asked.start + count
         while first < end:
             until = min(end, first - first % CHUNK + CHUNK)
-            yield from enumerate(self.sampler.pixels(until - first, start=first, seed=self.seed), start=first)
+            part = self.sampler.pixels(until - first, start=first, seed=self.seed, classes=self.asked.label)
+            yield from enumerate(part, start=first)
             first = until
 
     def write(self, name: str, data: bytes) -> None:
@@ -212,7 +230,9 @@ class _Work:
 
     @property
     def origin(self) -> str:
-        return f"step {self.sampler.meta.get('step')}, seed {self.seed}"
+        label = self.asked.label
+        named = "" if label is None else f", class {_class(label, self.sampler)}"
+        return f"step {self.sampler.meta.get('step')}, seed {self.seed}{named}"
 
 
 # -- where files go
@@ -238,6 +258,8 @@ def place(
         later = f"step{step:08d}" if isinstance(step, int) else f"weights-{origin['weights'][:12]}"
         bases = file.parent / FOLDER, file.parent / FOLDER / later
         places = bases if own else [base / f"seed{origin['seed']}" for base in bases]
+        if origin["class"] is not None:
+            places = [folder / f"class{origin['class']}" for folder in places]
     names = list(names)
     refusals = []
     for folder in places:
@@ -259,7 +281,10 @@ def _taken(folder: Path, origin: Mapping[str, Any], names: list[str]) -> str | N
         if all(found.get(key) == value for key, value in origin.items()):
             return None
         words = f"step {found.get('step')}, seed {found.get('seed')}"
-        return f"{folder} holds samples of other weights or another seed ({words})"
+        other = "seed"
+        if (label := found.get("class")) is not None:
+            words, other = f"{words}, class {label}", "seed or class"
+        return f"{folder} holds samples of other weights or another {other} ({words})"
     strange = next((name for name in names if os.path.lexists(folder / name)), None)
     return None if strange is None else f"{folder} holds other files of these names, as {strange}"
 
@@ -279,10 +304,17 @@ def claim(folder: Path, origin: Mapping[str, Any], start: int, count: int) -> No
     atomic.write_text(folder / RECORD, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
-def origin_of(sampler: Sampler, seed: int) -> dict[str, Any]:
-    """All that a sample depends on, its number apart."""
+def origin_of(sampler: Sampler, seed: int, label: int | None = None) -> dict[str, Any]:
+    """All that a sample depends on, its number apart. UserError for a class that the weights do not know."""
+    sampler.classes_of(1, classes=label)
     weights = fingerprint(sampler.net.state_dict())
-    return {"step": sampler.meta.get("step"), "weights": weights, "seed": seed}
+    return {"step": sampler.meta.get("step"), "weights": weights, "seed": seed, "class": label}
+
+
+def _class(label: int, sampler: Sampler) -> str:
+    """A class as people are told of it: its number, and its name where that is another."""
+    name = sampler.class_names[label]
+    return str(label) if name == str(label) else f"{label} ({name})"
 
 
 def _numbers(start: int, count: int) -> str:

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,6 +46,24 @@ def block(title: str, pictures: Sequence[np.ndarray]) -> dict[str, Sequence[np.n
     """Pictures of one kind as columns of about as many rows, the first of which has the title."""
     across = math.ceil(math.sqrt(len(pictures)))
     return titled((title if place == 0 else "", pictures[place::across]) for place in range(across))
+
+
+def by_class(
+    samples: Sequence[Any], classes: int, *, first: int = 0, names: Sequence[str] | None = None
+) -> dict[str, Sequence[Any]]:
+    """Samples number `first` and on, of the classes 0, 1, ... in turn, as a column for each class.
+
+    Where that would make no two rows, "samples" is all of them.
+
+    Args:
+        names: of the classes; None titles them by number.
+    """
+    if 2 * classes > len(samples):
+        return {"samples": samples}
+    return titled(
+        (f"class {label}" if names is None else names[label], samples[(label - first) % classes :: classes])
+        for label in range(classes)
+    )
 
 
 def titled(columns: Iterable[tuple[str, Sequence[np.ndarray]]]) -> dict[str, Sequence[np.ndarray]]:

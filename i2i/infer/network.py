@@ -27,7 +27,7 @@ def build_network(meta: Mapping[str, Any], tensors: Mapping[str, Tensor], name: 
     try:
         net = meta["net"]
         with torch.device("meta"), _Undrawn():
-            shapes = [net[key] for key in ("in_channels", "out_channels", "size") if key in net]
+            shapes = [net[key] for key in ("in_channels", "out_channels", "size", "classes") if key in net]
             network = GENERATORS.build(net["name"], *shapes, **net["args"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(

@@ -27,23 +27,26 @@ class Term(NamedTuple):
     numbers: tuple[int, ...]
 
 
-def interpolate(sampler: Sampler, z: Tensor, steps: int, folder: Path, words: str) -> list[Path]:
+def interpolate(
+    sampler: Sampler, z: Tensor, steps: int, folder: Path, words: str, label: int | None = None
+) -> list[Path]:
     """`interpolation_<way>.png`: a row for each two of the rows of `z`, (N, Z), ends included. An odd last is left out.
 
     Args:
         words: what the heading says of the samples.
+        label: the class of all, of a sampler that is told one.
     """
     share = torch.linspace(0, 1, steps)
     written = []
     for name, way in WAYS.items():
-        rows = [shown(sampler, way(one, other, share)) for one, other in zip(z[::2], z[1::2])]
+        rows = [shown(sampler, way(one, other, share), label) for one, other in zip(z[::2], z[1::2])]
         columns = titled((f"{part:.2f}", column) for part, column in zip(share.tolist(), zip(*rows)))
         written.append(folder / f"interpolation_{name}.png")
         grid(columns, written[-1], largest=BLOCK_CELL, heading=f"The {name} way between {words}")
     return written
 
 
-def arithmetic(sampler: Sampler, expression: str, seed: int | None, path: Path) -> None:
+def arithmetic(sampler: Sampler, expression: str, seed: int | None, path: Path, label: int | None = None) -> None:
     """`arithmetic.png`: sums of z (Radford et al., 2016, section 6.3.2).
 
     A column for each term, its mean above its examples; then what they come to, and around it the paper's eight
@@ -51,6 +54,7 @@ def arithmetic(sampler: Sampler, expression: str, seed: int | None, path: Path) 
 
     Args:
         seed: of the samples; None takes the one of the weights.
+        label: the class of all, of a sampler that is told one.
 
     Raises:
         UserError: not a sum.
@@ -61,7 +65,7 @@ def arithmetic(sampler: Sampler, expression: str, seed: int | None, path: Path) 
     total = (means * torch.tensor([[float(term.sign)] for term in terms])).sum(dim=0, keepdim=True)
     draw = torch.Generator().manual_seed(derive(sampler.seed if seed is None else seed, "variations"))
     around = total + NOISE * (2 * torch.rand(VARIATIONS, total.shape[1], generator=draw) - 1)
-    pictures = iter(shown(sampler, torch.cat([means, total, around, *examples])))
+    pictures = iter(shown(sampler, torch.cat([means, total, around, *examples]), label))
     tops = [next(pictures) for _ in terms]
     result, *others = [next(pictures) for _ in range(1 + VARIATIONS)]
     columns = []
@@ -100,6 +104,6 @@ def check_steps(steps: int, count: int) -> None:
         raise UserError(f"{count} sample has no other to go to; interpolate between at least 2 (-n 2).")
 
 
-def shown(sampler: Sampler, z: Tensor) -> Sequence[np.ndarray]:
+def shown(sampler: Sampler, z: Tensor, label: int | None = None) -> Sequence[np.ndarray]:
     """Latents (N, Z) -> their pictures, uint8, for the eye."""
-    return [sampler.output.shown(sampler.output.to_pixels(x)) for x in sampler.decode(z)]
+    return [sampler.output.shown(sampler.output.to_pixels(x)) for x in sampler.decode(z, label)]

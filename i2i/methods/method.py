@@ -41,6 +41,7 @@ class Method:
     maps: ClassVar[dict[str, tuple[str | None, str]]]  # exported network -> (domain it reads, or None: latents; writes)
     sections: ClassVar[tuple[str, ...]] = ("generator", "discriminator")  # of a recipe, that describe its networks
     generator_takes: ClassVar[str] = "pictures"  # or latents
+    needs_labels: ClassVar[bool] = False  # whether a batch must hold "label", the class of each picture
     adversarial: ClassVar[bool] = True  # whether it has an objective, a constraint, a critic to be augmented
     paired: ClassVar[bool] = True  # whether the pictures of a sample belong together
     previews: ClassVar[int] = 4  # pictures of a kind in a sample grid
@@ -63,8 +64,8 @@ class Method:
             setattr(self, name, net)
 
     @staticmethod
-    def wiring(channels: Mapping[str, int], arguments: Mapping[str, Any]) -> dict[str, tuple[str, int, int]]:
-        """{network: (recipe section, channels or latents in, out)} for the domains' channels and its own arguments."""
+    def wiring(channels: Mapping[str, int], arguments: Mapping[str, Any]) -> dict[str, tuple]:
+        """{network: its `Wire`} for the domains' channels ("label": the number of classes) and its own arguments."""
         raise NotImplementedError
 
     @staticmethod
@@ -79,7 +80,8 @@ class Method:
     def step(self, batches: Iterator[Batch]) -> Scalars:
         """One update of the generators with their critic updates, on exactly `batches_per_step` batches.
 
-        Each batch is {key: (B, C, H, W) in [-1, 1]}. Returns named scalars, detached, still on the device.
+        Each batch is {key: (B, C, H, W) in [-1, 1]}, with "label", (B,) int64, of labelled data. Returns named scalars,
+        detached, still on the device.
         """
         raise NotImplementedError
 

@@ -58,6 +58,7 @@ class DCGANGenerator(nn.Module):
 
     takes: ClassVar[str] = "latents"
     sized: ClassVar[bool] = True
+    classed: ClassVar[bool] = False
     multiple = minimum = 1
 
     def __init__(
@@ -128,6 +129,7 @@ class DCGANDiscriminator(nn.Module):
 
     takes: ClassVar[str] = "pictures"
     sized: ClassVar[bool] = True
+    classed: ClassVar[bool] = False
     multiple = minimum = 1
 
     def __init__(

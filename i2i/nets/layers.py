@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from typing import Any, Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -188,3 +189,33 @@ def check_latents(net: nn.Module, z: Tensor) -> None:
             f"{type(net).__name__} got a tensor of shape {tuple(z.shape)}; it takes latents of shape "
             f"(B, {net.in_channels}). A single latent becomes a batch by z.unsqueeze(0)."
         )
+
+
+def check_classes(net: nn.Module, rows: int, y: Tensor | None) -> None:
+    """ValueError unless y is (rows,) int64 where `net.classes` is a number, and None where it is None.
+
+    The classes themselves are not read, which on a device would mean to wait for it.
+    """
+    name = type(net).__name__
+    if net.classes is None:
+        if y is not None:
+            raise ValueError(f"{name} was built for no classes and got some. Leave y out, or build it with classes.")
+        return
+    if y is None:
+        raise ValueError(f"{name} was built for {net.classes} classes and got none. Give y, the class of each row.")
+    if y.shape != (rows,) or y.dtype != torch.int64:
+        raise ValueError(
+            f"{name} got classes of shape {tuple(y.shape)} and type {y.dtype}; it takes ({rows},) of torch.int64, "
+            f"numbers from 0 to {net.classes - 1}."
+        )
+
+
+def with_classes(net: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+    """Rows (B, F) and their classes (B,) -> (B, F + net.classes), each class one-hot behind its row; without classes x.
+
+    A class that is not below `net.classes` is a row of zeros: it is refused where classes come in, not here.
+    """
+    check_classes(net, len(x), y)
+    if y is None:
+        return x
+    return torch.cat([x, (y[:, None] == torch.arange(net.classes, device=y.device)).to(x.dtype)], dim=1)

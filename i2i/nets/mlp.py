@@ -7,6 +7,9 @@ channels is a point of D coordinates, for experiments in the plane.
     generator       z      [linear, norm, activation] num_layers times, linear to C * size * size, output
     discriminator   x      [linear, activation, dropout] num_layers times, linear to a logit
     encoder         x      [linear, activation] num_layers times, two linear heads: mu and log sigma^2
+
+Built for classes, generator and discriminator get the class y one-hot, joined to z and to the row of x: the conditional
+GAN's (Mirza and Osindero, 2014, figure 1).
 """
 
 from typing import ClassVar, Literal
@@ -26,6 +29,7 @@ from i2i.nets.layers import (
     has_bias,
     one_of,
     share,
+    with_classes,
 )
 
 RowNorm = Literal["batch", "none"]
@@ -46,6 +50,7 @@ class MLPGenerator(nn.Module):
     Args:
         in_channels: numbers in a latent z.
         out_channels, size: of the pictures, which are square.
+        classes: how many there are, where `forward` is to be told the class of each picture; else None.
         num_layers: hidden layers.
         width: units of each of them.
         activation: relu, leaky_relu (slope 0.2) or tanh.
@@ -54,12 +59,13 @@ class MLPGenerator(nn.Module):
         init: first weights, see `init_weights`.
 
     Raises:
-        ValueError: an argument outside its range; in `forward`, latents of another shape, or one latent alone in
-            training mode with norm batch.
+        ValueError: an argument outside its range; in `forward`, latents of another shape, one latent alone in
+            training mode with norm batch, or classes that are missing, not wanted, or of another shape or type.
     """
 
     takes: ClassVar[str] = "latents"
     sized: ClassVar[bool] = True
+    classed: ClassVar[bool] = True
     multiple = minimum = 1
 
     def __init__(
@@ -67,6 +73,7 @@ class MLPGenerator(nn.Module):
         in_channels: int,
         out_channels: int,
         size: int,
+        classes: int | None = None,
         *,
         num_layers: int = 2,
         width: int = 1200,
@@ -81,14 +88,15 @@ class MLPGenerator(nn.Module):
         at_least(1, "size", size, "28, MNIST's")
         at_least(1, "num_layers", num_layers, "2")
         at_least(1, "width", width, "1200")
+        at_least(1, "classes", 1 if classes is None else classes, "10, MNIST's")
         one_of("norm", norm, RowNorm)
         one_of("output", output, Output)
-        self.in_channels, self.out_channels, self.size = in_channels, out_channels, size
+        self.in_channels, self.out_channels, self.size, self.classes = in_channels, out_channels, size, classes
         self.norm, self.output = norm, output
 
         self.blocks = nn.ModuleList(
             block(
-                linear=nn.Linear(width if i else in_channels, width, bias=has_bias(norm)),
+                linear=nn.Linear(width if i else in_channels + (classes or 0), width, bias=has_bias(norm)),
                 norm=nn.BatchNorm1d(width) if norm == "batch" else None,
                 act=activation_layer(activation),
             )
@@ -97,11 +105,13 @@ class MLPGenerator(nn.Module):
         self.head = nn.Linear(width, out_channels * size**2)
         init_weights(self, init)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, in_channels), any range -> (B, out_channels, size, size) in [-1, 1], or unbounded if linear."""
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B, in_channels), any range, and classes (B,) -> (B, out_channels, size, size) in [-1, 1], or unbounded if
+        linear."""
         check_latents(self, z)
         if self.training and self.norm == "batch" and len(z) == 1:
             raise ValueError("MLPGenerator got one latent; norm batch compares latents in training. Give two or more.")
+        z = with_classes(self, z, y)  # (B, in_channels + classes)
         for layer in self.blocks:
             z = layer(z)  # (B, width)
         x = self.head(z).unflatten(1, (self.out_channels, self.size, self.size))  # (B, out_channels, size, size)
@@ -110,11 +120,13 @@ class MLPGenerator(nn.Module):
 
 @DISCRIMINATORS.register("mlp")
 class MLPDiscriminator(nn.Module):
-    """Pictures (B, in_channels, size, size) in [-1, 1] -> logits (B, 1).
+    """Pictures (B, in_channels, size, size) in [-1, 1] -> logits (B, outputs).
 
     Args:
         in_channels: of the picture, or of a pair laid one upon the other.
         size: side of the pictures, which are square.
+        classes: how many there are, where `forward` is to be told the class of each picture; else None.
+        outputs: numbers in a row of logits.
         num_layers: hidden layers.
         width: units of each of them.
         activation: relu, leaky_relu (slope 0.2) or tanh.
@@ -123,17 +135,21 @@ class MLPDiscriminator(nn.Module):
         init: first weights, see `init_weights`.
 
     Raises:
-        ValueError: an argument outside its range; in `forward`, pictures of other channels or sides.
+        ValueError: an argument outside its range; in `forward`, pictures of other channels or sides, or classes that
+            are missing, not wanted, or of another shape or type.
     """
 
     takes: ClassVar[str] = "pictures"
     sized: ClassVar[bool] = True
+    classed: ClassVar[bool] = True
     multiple = minimum = 1
 
     def __init__(
         self,
         in_channels: int,
         size: int,
+        classes: int | None = None,
+        outputs: int = 1,
         *,
         num_layers: int = 2,
         width: int = 512,
@@ -145,35 +161,39 @@ class MLPDiscriminator(nn.Module):
         super().__init__()
         at_least(1, "in_channels", in_channels, "3, or 6 for a pair")
         at_least(1, "size", size, "28, MNIST's")
+        at_least(1, "classes", 1 if classes is None else classes, "10, MNIST's")
+        at_least(1, "outputs", outputs, "1, or 11 to name one of ten classes too")
         at_least(1, "num_layers", num_layers, "2")
         at_least(1, "width", width, "512")
         share("dropout", dropout, "0, or 0.5 to hold D back")
-        self.in_channels, self.size = in_channels, size
+        self.in_channels, self.size, self.classes, self.outputs = in_channels, size, classes, outputs
 
         self.blocks = nn.ModuleList(
             block(
-                linear=nn.Linear(width if i else in_channels * size**2, width),
+                linear=nn.Linear(width if i else in_channels * size**2 + (classes or 0), width),
                 act=activation_layer(activation),
                 dropout=nn.Dropout(dropout) if dropout else None,
             )
             for i in range(num_layers)
         )
-        self.head = nn.Linear(width, 1)
+        self.head = nn.Linear(width, outputs)
         init_weights(self, init)
         if spectral_norm:
             spectral_normalise(self)
 
-    def forward(self, x: Tensor, features: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """(B, in_channels, size, size) in [-1, 1] -> logits (B, 1).
+    def forward(
+        self, x: Tensor, y: Tensor | None = None, features: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """(B, in_channels, size, size) in [-1, 1], and classes (B,) -> logits (B, outputs).
 
         With features=True: (logits, [the output of each hidden layer, (B, width)]), from this one forward.
         """
         check_sized(self, x)
-        x, seen = x.flatten(1), []  # (B, in_channels size^2)
+        x, seen = with_classes(self, x.flatten(1), y), []  # (B, in_channels size^2 + classes)
         for layer in self.blocks:
             x = layer(x)  # (B, width)
             seen.append(x)
-        logits = self.head(x)  # (B, 1)
+        logits = self.head(x)  # (B, outputs)
         return (logits, seen) if features else logits
 
 
@@ -196,6 +216,7 @@ class MLPEncoder(nn.Module):
 
     takes: ClassVar[str] = "pictures"
     sized: ClassVar[bool] = True
+    classed: ClassVar[bool] = False
     multiple = minimum = 1
 
     def __init__(

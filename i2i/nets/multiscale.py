@@ -39,6 +39,7 @@ class MultiScale(nn.Module):
 
     takes: ClassVar[str] = "pictures"
     sized: ClassVar[bool] = False
+    classed: ClassVar[bool] = False
     multiple = 1
 
     def __init__(

@@ -31,6 +31,7 @@ class PatchGAN(nn.Module):
 
     takes: ClassVar[str] = "pictures"
     sized: ClassVar[bool] = False
+    classed: ClassVar[bool] = False
     multiple = 1
 
     def __init__(

@@ -27,6 +27,7 @@ class PixelGAN(nn.Module):
 
     takes: ClassVar[str] = "pictures"
     sized: ClassVar[bool] = False
+    classed: ClassVar[bool] = False
     multiple = 1
 
     def __init__(

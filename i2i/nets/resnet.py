@@ -70,6 +70,7 @@ class ResNet(nn.Module):
 
     takes: ClassVar[str] = "pictures"
     sized: ClassVar[bool] = False
+    classed: ClassVar[bool] = False
     multiple = 4
     minimum = 8  # at a quarter of the size InstanceNorm needs more than one pixel
 

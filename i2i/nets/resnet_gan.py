@@ -114,6 +114,7 @@ class ResNetGANGenerator(nn.Module):
 
     takes: ClassVar[str] = "latents"
     sized: ClassVar[bool] = True
+    classed: ClassVar[bool] = False
     multiple = minimum = 1
 
     def __init__(
@@ -176,6 +177,7 @@ class ResNetGANDiscriminator(nn.Module):
 
     takes: ClassVar[str] = "pictures"
     sized: ClassVar[bool] = True
+    classed: ClassVar[bool] = False
     multiple = minimum = 1
 
     def __init__(

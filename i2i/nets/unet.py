@@ -63,6 +63,7 @@ class UNet(nn.Module):
 
     takes: ClassVar[str] = "pictures"
     sized: ClassVar[bool] = False
+    classed: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -88,6 +88,7 @@ class UNetTimm(nn.Module):
 
     takes: ClassVar[str] = "pictures"
     sized: ClassVar[bool] = False
+    classed: ClassVar[bool] = False
 
     def __init__(
         self,

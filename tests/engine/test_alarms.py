@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from making import small_method, snapshot
-from running import ARGUMENTS, LENGTH
+from running import ARGUMENTS, LABELLED, LENGTH
 
 from i2i import build
 from i2i.build.make import wiring
@@ -179,7 +179,11 @@ def test_the_loss_of_a_blind_discriminator_is_its_chance(name, objective):
     answer = {"nonsaturating": 0.0, "lsgan": 0.5, "hinge": 0.0}[objective]
     for critic in method.duels:
         net = method.nets[critic]
-        net.forward = lambda x, net=net: answer + 0 * sum(p.sum() for p in net.parameters()) + 0 * x
+
+        def blind(x, *classes, net=net):
+            return answer + 0 * sum(p.sum() for p in net.parameters()) + 0 * x.flatten(1)[:, :4]
+
+        net.forward = blind
     scalars = method.step(iter(batches(method, 1)))
     for duel in method.duels.values():
         assert float(scalars[duel.critic]) == pytest.approx(duel.weight * chance(method.objective), rel=1e-3)
@@ -322,7 +326,9 @@ def test_opinions_touch_no_state(name):
     if METHODS.get(name).generator_takes == "latents":
         critic = "discriminator={name: mlp, num_layers: 1, width: 4, dropout: 0.5, spectral_norm: true}"
         nets = [critic] if METHODS.get(name).adversarial else []
-        nets += ["generator={name: mlp, num_layers: 1, width: 4, norm: batch}", POINTS]
+        nets += ["generator={name: mlp, num_layers: 1, width: 4, norm: batch}"]
+        digits = f"data={{kind: labelled, path: '{LABELLED}', load_size: null, crop_size: 8, workers: 0}}"
+        nets += [digits, "data.a.channels=1"] if METHODS.get(name).needs_labels else [POINTS]
     method, recipe = small_method(name, *nets)
     data = build.dataset(recipe)
     before = {net: snapshot(module) for net, module in method.nets.items()}

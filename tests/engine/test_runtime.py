@@ -181,7 +181,8 @@ def test_bf16_keeps_fp32_weights_and_gradients_near_float64(name):
             members = [p for net in method.groups[group] for p in method.nets[net].parameters()]
             optimizer.step = lambda group=group, members=members, kept=kept: kept.__setitem__(group, torch.cat([p.grad.double().flatten() for p in members]))  # fmt: skip
         dtype = torch.float32 if precision == "bf16" else torch.float64
-        batch = {key: value.to(dtype) for key, value in batches(method, 1)[0].items()}
+        batch = batches(method, 1)[0]
+        batch |= {key: batch[key].to(dtype) for key in method.keys}
         torch.manual_seed(0)
         method.step(iter([batch]))
         grads[precision] = kept

@@ -15,6 +15,7 @@ from i2i.errors import UserError
 from i2i.evaluation.classifier import Classifier
 from i2i.evaluation.evaluate import made
 from i2i.evaluation.features import feature_net
+from i2i.evaluation.judging import batches
 from i2i.metrics import PROTOCOLS, distribution
 
 RANDOM = {"features": "timm:test_resnet", "random_features": True, "k": 1, "score_splits": 2}
@@ -131,15 +132,13 @@ def test_a_translator_makes_no_samples_and_has_only_its_own_generators(tmp_path)
 
 
 def test_pictures_of_one_size_go_through_the_net_together_up_to_a_limit(monkeypatch):
-    from i2i.evaluation.protocols.distribution import _batches
-
     shapes = [(8, 8, 1)] * 70 + [(8, 9, 1)] + [(8, 8, 1)] * 2
     levels = [np.full(shape, place, np.uint8) for place, shape in enumerate(shapes)]
-    found = list(_batches(levels, GREY))
+    found = list(batches(levels, GREY))
     assert [tuple(x.shape) for x in found] == [(64, 1, 8, 8), (6, 1, 8, 8), (1, 1, 8, 9), (2, 1, 8, 8)]
     assert [x[0, 0, 0, 0].item() for x in found] == [GREY.to_tensor(levels[i])[0, 0, 0].item() for i in (0, 64, 70, 71)]
-    monkeypatch.setattr("i2i.evaluation.protocols.distribution.VALUES", 150)
-    assert [len(x) for x in _batches(itertools.islice(levels, 5), GREY)] == [2, 2, 1]
+    monkeypatch.setattr("i2i.evaluation.judging.VALUES", 150)
+    assert [len(x) for x in batches(itertools.islice(levels, 5), GREY)] == [2, 2, 1]
 
 
 def test_data_without_labels_need_a_named_net(tmp_path):

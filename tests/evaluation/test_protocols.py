@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from hand_made import (
+    CGAN,
     Function,
     Given,
     labelled,
@@ -32,6 +33,7 @@ from i2i.metrics import PROTOCOLS
 
 ALL = PROTOCOLS.names()
 SMALL = {
+    "classes": {"samples": 12},
     "density": {"samples": 2000},
     "distribution": {"samples": 12, "score_splits": 2},
     "facades-fcn": {"size": 64, "steps": 1},
@@ -56,6 +58,13 @@ def on_digits(folder):
     return subject(chosen, {"generator": Given(samples)}, folder)
 
 
+def on_classes(folder):
+    found = on_digits(folder)
+    found.recipe = recipe(folder, found.recipe.data.model_dump(), CGAN)
+    found.models["generator"].class_names = found.data.class_names
+    return found
+
+
 def on_pairs(folder):
     for split in ("train", "test"):
         for index in range(2):
@@ -73,15 +82,22 @@ def on_sides(folder):
     return subject(translating("cyclegan", pictures("unpaired", root)), models, folder)
 
 
-SUBJECTS = {"points": on_points, "digits": on_digits, "pairs": on_pairs, "sides": on_sides}
+SUBJECTS = {"points": on_points, "digits": on_digits, "classes": on_classes, "pairs": on_pairs, "sides": on_sides}
 FITS = {
     "points": {"density", "modes", "parzen"},
     "digits": {"distribution", "parzen", "sharpness"},
+    "classes": {"classes", "distribution", "parzen", "sharpness"},
     "pairs": {"facades-fcn", "paired", "sharpness"},
     "sides": {"sharpness", "unpaired"},
 }
 UNSEEDED = {("sharpness", "pairs"), ("sharpness", "sides")}  # nothing is drawn
-USUAL = {"points": "density", "digits": "distribution", "pairs": "paired", "sides": "unpaired"}
+USUAL = {
+    "points": "density",
+    "digits": "distribution",
+    "classes": "distribution",
+    "pairs": "paired",
+    "sides": "unpaired",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -100,7 +100,7 @@ class TestFiles:
 
     def test_each_sample_goes_through_the_network_once(self, run, monkeypatch):
         seen, inner = [], Sampler.decode
-        monkeypatch.setattr(Sampler, "decode", lambda self, z: seen.append(len(z)) or inner(self, z))
+        monkeypatch.setattr(Sampler, "decode", lambda self, z, *told: seen.append(len(z)) or inner(self, z, *told))
         drawn(run, 70, start=60)
         assert seen == [64, 64, 2]  # in the company of their 64, whose first numbers are drawn along
 
@@ -259,7 +259,7 @@ class TestSheets:
     def test_the_noise_around_a_sum_fills_a_quarter_both_ways(self, monkeypatch):
         model, seen = sampler(), []
         monkeypatch.setattr(walks, "VARIATIONS", 4000)
-        monkeypatch.setattr(walks, "shown", lambda _, z: seen.append(z) or [np.zeros((8, 8), np.uint8)] * len(z))
+        monkeypatch.setattr(walks, "shown", lambda _, z, label: seen.append(z) or [np.zeros((8, 8), np.uint8)] * len(z))
         monkeypatch.setattr(walks, "grid", lambda *_, **__: None)
         walks.arithmetic(model, "1 + 2", 0, Path("x.png"))
         (z,) = seen

@@ -9,6 +9,7 @@ from making import batches, small_method, snapshot
 
 from i2i.losses import CONSTRAINTS, OBJECTIVES
 from i2i.methods import METHODS
+from i2i.methods.wire import Wire
 from i2i.nets import DISCRIMINATORS, GENERATORS
 
 ALL = METHODS.names()
@@ -137,11 +138,18 @@ def test_every_network_is_tried():
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "generator"),
-    [(n, g) for n in GAMES for g in GENERATORS.names() if GENERATORS.get(g).takes == METHODS.get(n).generator_takes],
-)
-@pytest.mark.parametrize("discriminator", DISCRIMINATORS.names())
+def networks_of(name):
+    """The networks that a game takes: those that read what it has, and know classes where it tells or asks some."""
+    method = METHODS.get(name)
+    known = [registry.names() for registry in (GENERATORS, DISCRIMINATORS)]
+    for generator, discriminator in itertools.product(*known):
+        right = GENERATORS.get(generator).takes == method.generator_takes
+        classed = GENERATORS.get(generator).classed and DISCRIMINATORS.get(discriminator).classed
+        if right and (classed or not method.needs_labels):
+            yield name, generator, discriminator
+
+
+@pytest.mark.parametrize(("name", "generator", "discriminator"), [nets for name in GAMES for nets in networks_of(name)])
 def test_any_network(name, generator, discriminator):
     nets = [f"generator={making.GENERATORS[generator]}", f"discriminator={making.DISCRIMINATORS[discriminator]}"]
     size = ["data.size=64"] if METHODS.get(name).generator_takes == "pictures" else []
@@ -155,6 +163,7 @@ def test_domains_of_different_channel_counts(name):
     method, _ = small_method(name, *sides, *(["method.lam_identity=0"] if name == "cyclegan" else []))
     shapes = dict(zip(method.keys, (1, 5)))
     batch = {key: torch.zeros(1, channels, 32, 32) for key, channels in shapes.items()}
+    batch |= {"label": torch.tensor([2])} if method.needs_labels else {}
     assert all(torch.isfinite(value) for value in method.step(iter([batch])).values())
 
 
@@ -261,6 +270,11 @@ def test_critique_gives_every_discriminators_logits_on_real_pictures_and_on_thos
             torch.manual_seed(5)
             z = torch.rand(2, 100) * 2 - 1
             expected = {"D": (method.D(first), method.D(method.G(z)))}
+        elif name in ("cgan", "acgan"):
+            torch.manual_seed(5)
+            z, y = torch.rand(2, 100) * 2 - 1, torch.tensor([0, 1])
+            told = (y,) if name == "cgan" else ()
+            expected = {"D": tuple(method.D(x, *told)[:, :1] for x in (first, method.G(z, y)))}
         elif name == "pix2pix":
             pairs = [torch.cat((first, y), 1) for y in (second, method.G(first))]
             expected = {"D": tuple(map(method.D, pairs))}
@@ -284,8 +298,9 @@ def test_only_methods_without_pairs_are_watched_for_what_pairs_would_tell():
 def test_a_method_says_what_it_is_made_of(name):
     """What it declares for `i2i check` is what its wiring and its networks are."""
     kind, (method, recipe) = METHODS.get(name), small_method(name)
-    wiring = kind.wiring(dict.fromkeys(kind.keys, 3), recipe.method.args)
-    assert {section for section, _, _ in wiring.values()} == set(kind.sections)
+    wiring = kind.wiring(dict.fromkeys((*kind.keys, "label"), 3), recipe.method.args)
+    assert {section for section, *_ in wiring.values()} == set(kind.sections)
+    assert kind.needs_labels == any(Wire(*wire).classed for wire in wiring.values())
     assert kind.adversarial == ("discriminator" in kind.sections)
     for export, net in kind.exports.items():
         source, target = kind.maps[net]

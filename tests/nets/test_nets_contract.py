@@ -24,6 +24,7 @@ SIZE = 5  # of the pictures of nets that are built for one size
 SIZE_OF = {"dcgan": 16, "resnet_gan": 16}  # of those that halve it: twice, so that there is more than one block
 ELSEWHERE = {"pretrained"}  # needs weights from outside; tests/nets/test_unet_timm.py makes them
 NETS = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
+CLASSED = [(kind, name) for kind, name in NETS if REGISTRIES[kind].get(name).classed]
 
 
 def parameters_of(kind, name):
@@ -70,13 +71,13 @@ def cases(combine):
     ]
 
 
-def build(kind, name, channels=3, out=3, **args):
+def build(kind, name, channels=3, out=3, classes=(), **args):
     torch.manual_seed(0)
     small = {key: value for key, value in SMALL.items() if key in parameters_of(kind, name)} | SMALL_OF.get(name, {})
     positions = [channels] if kind == "discriminator" else [channels, out]  # an encoder's `out` are its latents
     if REGISTRIES[kind].get(name).sized:
         positions.append(SIZE_OF.get(name, SIZE))
-    net = REGISTRIES[kind].build(name, *positions, **{**small, **args})
+    net = REGISTRIES[kind].build(name, *positions, *classes, **{**small, **args})
     for module in net.modules():  # timm's residual branches begin at zero, where nothing before it has a gradient
         if isinstance(module, nn.BatchNorm2d) and not module.weight.is_meta and not module.weight.any():
             nn.init.ones_(module.weight)
@@ -165,9 +166,10 @@ def test_the_class_says_how_it_is_built_and_what_it_takes(kind, name):
     net = REGISTRIES[kind].get(name)
     positions = [p.name for p in inspect.signature(net).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     first = {"generator": ["in_channels", "out_channels"], "discriminator": ["in_channels"]}
-    assert positions == first.get(kind, ["in_channels", "latent"]) + (["size"] if net.sized else [])
+    classes = {"generator": ["classes"], "discriminator": ["classes", "outputs"]}[kind] if net.classed else []
+    assert positions == first.get(kind, ["in_channels", "latent"]) + (["size"] if net.sized else []) + classes
     assert net.takes in (("pictures", "latents") if kind == "generator" else ("pictures",))
-    built = build(kind, name)
+    built = build(kind, name, classes=(4,) if classes else ())
     assert {"multiple", "minimum", *positions} <= {key for key in dir(built) if isinstance(getattr(built, key), int)}
 
 
@@ -299,6 +301,67 @@ def test_another_size_than_its_own_is_refused_in_words(kind, name):
     for height, width in ((size + 1, size), (size, size - 1), (2 * size, 2 * size)):
         with pytest.raises(ValueError, match=f"{height} x {width} pixels .*takes {size} x {size} alone.*crop_size"):
             net(torch.zeros(1, 3, height, width))
+
+
+@pytest.mark.parametrize(("kind", "name"), CLASSED)
+def test_a_class_changes_what_comes_out_each_in_its_own_way(kind, name):
+    net = still(build(kind, name, classes=(4,), init="kaiming")).eval()
+    x = inputs(net, batch=1).expand(4, *inputs(net).shape[1:])
+    rows = net(x, torch.arange(4)).flatten(1)
+    assert len({tuple(row.tolist()) for row in rows}) == 4
+    assert torch.allclose(net(x, torch.tensor([2, 0, 3, 1])).flatten(1), rows[[2, 0, 3, 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "name"), CLASSED)
+def test_a_class_is_a_one_hot_row_behind_the_numbers_that_a_net_reads_anyway(kind, name):
+    """The first layer's weights of the class, added: what a net without classes cannot know."""
+    net, other = (build(kind, name, classes=classes, init="kaiming").double().eval() for classes in ((4,), ()))
+    plain = other.state_dict()
+    first = next(key for key, value in net.state_dict().items() if value.shape != plain[key].shape)
+    whole = net.state_dict()
+    other.load_state_dict({**whole, first: whole[first][:, :-4]})
+    bias = next(value for key, value in other.named_parameters() if key == first.replace("weight", "bias"))
+    with torch.no_grad():
+        bias += whole[first][:, -4 + 2]
+    x = inputs(net, dtype=torch.float64)
+    told = net(x, torch.full((len(x),), 2))
+    assert torch.allclose(told, other(x), rtol=0, atol=1e-12) and told.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("kind", "name"), CLASSED)
+def test_every_weight_of_every_class_gets_a_gradient(kind, name):
+    net = still(build(kind, name, classes=(4,), init="kaiming"))
+    x = inputs(net, batch=4)
+    net(x, torch.arange(4)).sin().sum().backward()
+    first = next(parameter for parameter in net.parameters() if parameter.dim() == 2)
+    assert (first.grad[:, -4:].abs().sum(0) > 0).all() and not first.grad[:, -4:].equal(first.grad[:, :4])
+
+
+@pytest.mark.parametrize(("kind", "name"), CLASSED)
+def test_classes_that_are_missing_not_wanted_or_of_another_kind_are_refused_in_words(kind, name):
+    told, untold = build(kind, name, classes=(4,)), build(kind, name)
+    x = inputs(told)
+    with pytest.raises(ValueError, match="built for 4 classes and got none. Give y"):
+        told(x)
+    with pytest.raises(ValueError, match="built for no classes and got some. Leave y out"):
+        untold(x, torch.zeros(len(x), dtype=torch.int64))
+    for wrong in (torch.zeros(len(x)), torch.zeros(len(x), 4, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)):
+        with pytest.raises(ValueError, match=r"takes \(\d,\) of torch.int64, numbers from 0 to 3"):
+            told(x, wrong)
+    with pytest.raises(ValueError, match="classes is 0; it must be a whole number of at least 1"):
+        build(kind, name, classes=(0,))
+
+
+@pytest.mark.parametrize("name", [name for kind, name in CLASSED if kind == "discriminator"])
+def test_a_discriminator_of_several_outputs_has_a_row_of_logits(name):
+    net = build("discriminator", name, classes=(None, 5), init="kaiming").eval()
+    x = inputs(net)
+    logits, features = net(x, features=True)
+    assert logits.shape == (2, 5) and torch.allclose(
+        logits, features[-1] @ net.head.weight.T + net.head.bias, atol=1e-6
+    )
+    with pytest.raises(ValueError, match="outputs is 0"):
+        build("discriminator", name, classes=(None, 0))
 
 
 def unsized(cases):

@@ -23,6 +23,7 @@ GAN = {
     "optimizer": {"G": {"name": "adam", "lr": 1e-3}, "D": {"name": "adam", "lr": 1e-3}},
     "train": {"steps": 60, "batch_size": 16, "log_every": 20, "sample_every": None, "save_every": 20, "tracker": None},
 }
+CGAN = {**GAN, "method": {**GAN["method"], "name": "cgan"}}
 VAE = {
     "method": {"name": "vae", "latent": 2, "likelihood": "gaussian"},
     "generator": {"name": "mlp", "num_layers": 1, "width": 8, "output": "tanh"},
@@ -79,12 +80,12 @@ def subject(recipe, models: dict, run: Path, nets: dict | None = None, data=None
 
 
 class Given(Sampler):
-    """Draws the pictures (N, C, H, W) that it was given, in their order."""
+    """Draws the pictures (N, C, H, W) that it was given, in their order, of whatever class is asked for."""
 
-    def __init__(self, pictures: torch.Tensor, domain: Domain = GREY):
-        self.output, self.given, self.device = domain, pictures, torch.device("cpu")
+    def __init__(self, pictures: torch.Tensor, domain: Domain = GREY, names: tuple[str, ...] = ()):
+        self.output, self.given, self.device, self.class_names = domain, pictures, torch.device("cpu"), list(names)
 
-    def tensors(self, count, *, start=0, seed=None):
+    def tensors(self, count, *, start=0, seed=None, classes=None):
         if start + count > len(self.given):
             raise IndexError(f"{start + count} samples of {len(self.given)}")
         return self.given[start : start + count]

@@ -5,6 +5,12 @@ import torch
 from i2i import build, config
 from i2i.engine.runtime import Runtime
 
+CLASSED = [
+    "generator={name: mlp, num_layers: 1, width: 8}",
+    "discriminator={name: mlp, num_layers: 1, width: 8}",
+    "data={kind: labelled, path: nowhere, classes: 3, load_size: null, crop_size: 32, workers: 0}",
+    "evaluate={}",
+]
 SMALL = {
     "pix2pix": [
         "generator={name: unet, num_downs: 4, width: 4, norm: instance, dropout: false}",
@@ -23,6 +29,8 @@ SMALL = {
         "data={kind: folder, path: nowhere, load_size: null, crop_size: 32, workers: 0}",
         "evaluate={}",
     ],
+    "cgan": CLASSED,
+    "acgan": CLASSED,
     "vae": [
         "generator={name: mlp, num_layers: 1, width: 8}",
         "encoder={name: mlp, num_layers: 1, width: 8}",
@@ -48,7 +56,8 @@ DISCRIMINATORS = {
     "resnet_gan": "{name: resnet_gan, width: 4}",
 }
 RECIPES = {
-    "pix2pix": "pix2pix_facades", "cyclegan": "cyclegan_horse2zebra", "gan": "gan_mnist", "vae": "vae_mnist",
+    "pix2pix": "pix2pix_facades", "cyclegan": "cyclegan_horse2zebra", "gan": "gan_mnist", "cgan": "cgan_mnist",
+    "acgan": "acgan_mnist", "vae": "vae_mnist",
 }  # fmt: skip
 
 
@@ -67,11 +76,13 @@ def small_method(name: str, *overrides: str, branch: bool | None = None):
 def batches(
     method, count: int, *, size: int = 32, batch_size: int = 2, seed: int = 0, channels: int = 3, dtype=torch.float32
 ):
-    """`count` random batches in [-1, 1] for a method."""
+    """`count` random batches in [-1, 1] for a method, with classes in turn where it needs some."""
     generator = torch.Generator().manual_seed(seed)
     shape = (batch_size, channels, size, size)
+    labels = {"label": torch.arange(batch_size) % method.G.classes} if method.needs_labels else {}
     return [
-        {key: torch.rand(shape, generator=generator, dtype=dtype) * 2 - 1 for key in method.keys} for _ in range(count)
+        {key: torch.rand(shape, generator=generator, dtype=dtype) * 2 - 1 for key in method.keys} | labels
+        for _ in range(count)
     ]
 
 

@@ -1,18 +1,31 @@
 """Starting the real command line in processes of its own, and comparing what runs leave behind."""
 
+import atexit
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+
+from idxfiles import lay_idx
 
 from i2i import cli
 from i2i.infer.weights import read_tensors
 
 KILLED = Path(__file__).parent.parent / "smoke" / "killed.py"
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONUNBUFFERED": "1"}
+
+LABELLED = lay_idx(Path(tempfile.mkdtemp(prefix="labelled of a test ")))  # points have no labels
+atexit.register(shutil.rmtree, LABELLED, ignore_errors=True)
+CLASSED = [
+    "generator={name: mlp, num_layers: 1, width: 8, norm: batch}", "train.batch_size=4", "method.num_critic=2",
+    f"data={{kind: labelled, path: '{LABELLED}', load_size: null, crop_size: 8, flip: true, workers: 0}}",
+    "augment.policy=[translation]", "evaluate={}",
+]  # fmt: skip
 
 # small, and with everything in play that could be forgotten: dropout, DiffAugment, the pool, EMA, decay, several critic steps
 ARGUMENTS = {
@@ -32,6 +45,8 @@ ARGUMENTS = {
         "data={kind: points, distribution: ring2d, count: 30, load_size: null, crop_size: 1, flip: false, workers: 0}",
         "evaluate={protocol: modes, every: 4, samples: 40, seed: 0}",
     ],
+    "cgan": ["cgan_mnist", "discriminator={name: maxout, num_layers: 1, width: 8}", *CLASSED],
+    "acgan": ["acgan_mnist", "discriminator={name: mlp, num_layers: 1, width: 8, dropout: 0.2}", *CLASSED],
     "vae": [
         "vae_mnist", "generator={name: mlp, num_layers: 1, width: 16, output: linear}", "encoder={name: mlp, num_layers: 1, width: 8}",
         "method.likelihood=gaussian", "method.latent=60", "train.batch_size=4", "evaluate={}",

@@ -19,9 +19,16 @@ train: {steps: 2, decay_from: 2, batch_size: 4}
 
 
 def weights(
-    channels: int = 1, size: int = 8, depth: int = 8, span=None, width: int = 16, seed: int = 7, step: int = 1000
+    channels: int = 1,
+    size: int = 8,
+    depth: int = 8,
+    span=None,
+    width: int = 16,
+    seed: int = 7,
+    step: int = 1000,
+    names: tuple[str, ...] = (),
 ) -> tuple[torch.nn.Module, dict]:
-    """(generator of 5 latents, its metadata). Wide weights: samples differ, and fill the range."""
+    """(generator of 5 latents, its metadata), of classes where they have names. Wide weights: samples fill the range."""
     args = {
         "num_layers": 1,
         "width": width,
@@ -32,7 +39,7 @@ def weights(
     }
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        net = GENERATORS.build("mlp", 5, channels, size, **args)
+        net = GENERATORS.build("mlp", 5, channels, size, len(names) or None, **args)
     meta = {
         "kind": "sampler",
         "version": "0.1.0",
@@ -40,13 +47,16 @@ def weights(
         "method": "gan",
         "export": "generator",
         "step": step,
-        "net": {"name": "mlp", "args": args, "in_channels": 5, "out_channels": channels, "size": size},
+        "net": {"name": "mlp", "args": args, "in_channels": 5, "out_channels": channels, "size": size}
+        | ({"classes": len(names)} if names else {}),
         "output": {"channels": channels, "range": list(span or (0, 2**depth - 1)), "depth": depth},
         "prior": {"name": "uniform", "size": 5},
         "load_size": None,
         "crop_size": size,
         "translate": {"norm": "running", "dropout": False, "seed": 0},
     }
+    if names:
+        meta["classes"] = {"count": len(names), "names": list(names)}
     return net, meta
 
 

@@ -25,6 +25,8 @@ CASES = {
     "cyclegan": ("cyclegan", ["method.pool_size=0"]),
     "pix2pix, gp": ("pix2pix", ["method.constraint={name: gp}"]),
     "cyclegan, gp": ("cyclegan", ["method.constraint={name: gp}", "method.pool_size=0"]),
+    "cgan, gp": ("cgan", ["method.constraint={name: gp}"]),
+    "acgan": ("acgan", []),
     "pix2pix, norm none": ("pix2pix", ["generator={name: unet, num_downs: 4, width: 4, norm: none, dropout: false}"]),
 }
 EVERYTHING = [

@@ -1,23 +1,13 @@
 """How far the generated pictures are from the real ones as sets, measured on the features of a frozen network."""
 
-from collections.abc import Iterable, Iterator
-
-import numpy as np
-import torch
-from torch import Tensor
-
 from i2i.data import DATASETS
-from i2i.data.domain import Domain
-from i2i.evaluation.classifier import Classifier
-from i2i.evaluation.compared import check_samples, in_words, made, told
+from i2i.evaluation.compared import check_samples, made, told
 from i2i.evaluation.features import FeatureNet, feature_net
+from i2i.evaluation.judging import classifier, classifier_net, classifier_words, seen
 from i2i.evaluation.protocol import Protocol
 from i2i.evaluation.subject import Subject
 from i2i.metrics import PROTOCOLS
 from i2i.metrics.distribution import fid, inception_score, kid, precision_recall
-
-BATCH = 64  # pictures that go through the feature net together
-VALUES = 2**24  # and no more numbers than these: 64 MiB of floats
 
 
 @PROTOCOLS.register("distribution")
@@ -73,15 +63,11 @@ class Distribution(Protocol):
 
     def words(self, subject, split):
         compared = told(subject, split, self.export, self.samples, self.seed)
-        net, right = self.net(subject), ""
-        if net.name == "classifier":
-            found, held_out = self.classifier(subject), _held_out(subject)
-            if held_out is not None:
-                count = subject.count(held_out)
-                right = f"; right on {found.accuracy:.2%} of the {count:,} real pictures of {held_out}"
+        net = self.net(subject)
+        features = classifier_words(subject, self.seed) if net.name == "classifier" else net.protocol
         return (
             f"distribution: FID, KID{', Inception score' if net.has_logits else ''}, precision and recall of "
-            f"{compared}; features: {net.protocol}{right}; seed {self.seed}"
+            f"{compared}; features: {features}; seed {self.seed}"
         )
 
     def measure(self, subject, split):
@@ -90,9 +76,9 @@ class Distribution(Protocol):
         domain = subject.data.domains[target]
         # of these split and generator they are the same for every step of a run
         real, _ = subject.kept(
-            ("features", net.protocol, split, export), lambda: _seen(net, subject.reals(split, export), domain)
+            ("features", net.protocol, split, export), lambda: seen(net, subject.reals(split, export), domain)
         )
-        fake, logits = _seen(net, subject.fakes(split, export, count, self.seed), domain)
+        fake, logits = seen(net, subject.fakes(split, export, count, self.seed), domain)
         values = {
             "fid": fid(real, fake),
             "kid": kid(real, fake, seed=self.seed),
@@ -101,63 +87,16 @@ class Distribution(Protocol):
         if logits is not None:
             values["inception_score"] = inception_score(logits, splits=self.score_splits, seed=self.seed)
         if net.name == "classifier":
-            found = self.classifier(subject)
+            found = classifier(subject, self.seed)
             values["classifier"] = {"accuracy": found.accuracy, "hash": found.hash}
         return values
 
     def net(self, subject: Subject) -> FeatureNet:
         """The feature net; a classifier is trained where none is kept."""
         name = self.features or "classifier"
-
-        def make() -> FeatureNet:
-            return feature_net(
-                name,
-                random_features=self.random_features,
-                seed=self.seed,
-                classifier=self.classifier(subject) if name == "classifier" else None,
-                device=subject.device,
-            )
-
-        return subject.kept(("feature net", name, self.random_features, self.seed, str(subject.device)), make)
-
-    def classifier(self, subject: Subject) -> Classifier:
-        """Of the real training pictures, judged on those of test (else val)."""
-
-        def make() -> Classifier:
-            held_out = _held_out(subject)
-            test = None if held_out is None else _labelled(subject, held_out)
-            train, classes = _labelled(subject, "train"), subject.data.num_classes
-            with in_words():
-                return Classifier.fit(*train, seed=self.seed, say=subject.say, test=test, classes=classes)
-
-        return subject.kept(("classifier", self.seed), make)
-
-
-def _held_out(subject: Subject) -> str | None:
-    return next((split for split in ("test", "val") if split in subject.data.splits_there), None)
-
-
-def _labelled(subject: Subject, split: str) -> tuple[Tensor, np.ndarray]:
-    data = subject.data
-    pictures = torch.stack([data.prepared(whole["image"], "image") for whole in data.whole(split)])
-    return pictures, data.labels(split)
-
-
-def _seen(net: FeatureNet, pictures: Iterable[np.ndarray], domain: Domain) -> tuple[Tensor, Tensor | None]:
-    """(features (N, F), logits (N, K) or None) of levels (H, W, C) of any sizes, in their order."""
-    with in_words():
-        features, logits = zip(*(net.both(x) for x in _batches(pictures, domain)))
-    return torch.cat(features), None if logits[0] is None else torch.cat(logits)
-
-
-def _batches(pictures: Iterable[np.ndarray], domain: Domain) -> Iterator[Tensor]:
-    """(B, C, H, W) in [-1, 1]; neighbours of one size go together."""
-    part: list[np.ndarray] = []
-    for pixels in pictures:
-        full = len(part) == BATCH or (len(part) + 1) * pixels.size > VALUES
-        if part and (full or pixels.shape != part[0].shape):
-            yield domain.to_tensor(np.stack(part))
-            part = []
-        part.append(pixels)
-    if part:
-        yield domain.to_tensor(np.stack(part))
+        if name == "classifier":
+            return classifier_net(subject, self.seed)
+        return subject.kept(
+            ("feature net", name, self.random_features, self.seed, str(subject.device)),
+            lambda: feature_net(name, random_features=self.random_features, seed=self.seed, device=subject.device),
+        )

@@ -70,9 +70,9 @@ def needed(recipe: Recipe, kind: str) -> float:
     """
     crop, batch = recipe.data.crop_size, recipe.train.batch_size
     total = 0.0
-    for name, (section, ins, outs) in wiring(recipe).items():
+    for name, wire in wiring(recipe).items():
         with torch.device("meta"):
-            net = network(section, getattr(recipe, section), ins, outs, crop).train()
+            net = network(wire, getattr(recipe, wire.section), crop).train()
             x = torch.empty(inputs(net, batch, crop))
         total += 4 * sum(4 * parameter.numel() for parameter in net.parameters())
         total += _SLACK * _CALLS[recipe.method.name][name] * kept(net, x)
