@@ -75,6 +75,14 @@ def table(results: list[dict], key: str, objectives: list[str], show) -> str:
     return "\n".join(lines)
 
 
+def show(results: list[dict], objectives: list[str]) -> None:
+    """Prints the three tables."""
+    print(f"\n{len({result['seed'] for result in results})} seeds\n")
+    for key in ("reached", "covered"):
+        print(table(results, key, objectives, lambda value: f"{value:.1f}"), end="\n\n")
+    print(table(results, "good", objectives, lambda value: f"{value:.0%}"))
+
+
 def picture(results: list[dict], objectives: list[str], path: Path) -> None:
     """One panel for each combination: samples of seed 0 over the eight centres."""
     from matplotlib.figure import Figure
@@ -112,7 +120,13 @@ def main():
     parser.add_argument("--steps", type=int, default=None, help="train.steps; the recipe's if not given")
     parser.add_argument("--objectives", nargs="+", default=names("objective"))
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side, one thread each")
+    parser.add_argument("--shown", type=Path, help="train nothing; show the results of this .json")
     arguments = parser.parse_args()
+    if arguments.shown:
+        results = json.loads(arguments.shown.read_text())
+        picture(results, arguments.objectives, arguments.out)
+        show(results, arguments.objectives)
+        return
     more = [] if arguments.steps is None else [f"train.steps={arguments.steps}"]
     cases = [
         (objective, constraint, seed, more)
@@ -127,11 +141,7 @@ def main():
             if len(results) % (len(cases) // arguments.seeds) == 0:
                 picture(results, arguments.objectives, arguments.out)
                 arguments.out.with_suffix(".json").write_text(json.dumps(results))
-    print()
-    for key in ("reached", "covered"):
-        print(table(results, key, arguments.objectives, lambda value: f"{value:.1f}"))
-        print()
-    print(table(results, "good", arguments.objectives, lambda value: f"{value:.0%}"))
+    show(results, arguments.objectives)
 
 
 if __name__ == "__main__":
