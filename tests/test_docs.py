@@ -104,6 +104,7 @@ def test_every_page_is_run():
 def test_its_commands_do_what_they_say(page, tmp_path, monkeypatch):
     SETUP[page.name](tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("I2I_CACHE", str(tmp_path / "fits"))
     fit = Classifier.fit  # of a score, on the spot: shrunk as training is
     monkeypatch.setattr(Classifier, "fit", lambda *args, **options: fit(*args, **{**options, "steps": 2}))
     ran = 0

@@ -71,6 +71,7 @@ def test_the_idx_files(tmp_path, zipped):
     )
     assert firsts(data.whole("train")) == list(range(20)) and firsts(data.whole("test")) == list(range(100, 110))
     assert firsts(data.previews(3)) == [100, 101, 102]
+    assert [row["label"] for row in data.previews(3)] == data.labels("test")[:3].tolist()
     assert data.labels("test").dtype == np.int64 and data.labels("test").tolist() == list(range(10))
     row = next(data.whole("test"))["image"]
     assert row.shape == (8, 8, 1) and np.array_equal(row[1:, :, 0], numbered(1)[0, 1:])

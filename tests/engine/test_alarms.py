@@ -294,6 +294,23 @@ def test_d_memorises(memorises, tmp_path):
         assert said == []
 
 
+def test_of_labelled_data_the_held_out_pictures_come_with_their_classes(tmp_path):
+    """A D that is told them must be told the right ones, or it would seem to doubt unseen pictures."""
+    method, recipe = small_method(
+        "cgan", f"data={{kind: labelled, path: '{LABELLED}', load_size: null, crop_size: 8, workers: 0}}"
+    )
+    data = build.dataset(recipe)
+    held_out, expected = list(alarms._held_out(data)), data.labels("test")
+    assert [int(item["label"]) for item in held_out] == expected.tolist() and len(set(expected.tolist())) > 5
+    seen = []
+    method.D.register_forward_pre_hook(lambda net, args: seen.append(int(args[1])))
+    method.G.register_forward_pre_hook(lambda net, args: seen.append(int(args[1])))
+    method.D.forward = lambda x, y: x.flatten(1)[:, :1]
+    method.G.forward = lambda z, y: z[:, :64].reshape(1, 1, 8, 8)
+    opinions(method, held_out)
+    assert seen == [label for label in expected for _ in range(3)]  # D, G and D again
+
+
 @pytest.mark.parametrize(("scatter", "share"), [(0.1, 0.7), (2.0, 0.0)])
 def test_a_gap_within_the_scatter_of_few_pictures_is_none(scatter, share, tmp_path, monkeypatch):
     """D's mean on training pictures is 1, on held-out ones 0.3, on G's 0; their spread says whether that is a gap."""

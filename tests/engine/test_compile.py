@@ -95,6 +95,21 @@ def test_trying_out_changes_nothing(traced):
         assert all(p.requires_grad and p.grad is None for p in net.parameters())
 
 
+@pytest.mark.parametrize("name", ["cgan", "acgan"])
+def test_networks_that_know_classes_are_tried_out_with_some_and_compute_the_same(name, traced):
+    ends = []
+    for chosen in (True, False):
+        method, _ = small_method(name)
+        assert not chosen or compile_nets(method, 32, 2, lambda line: None)
+        torch.manual_seed(0)
+        ends.append([method.step(iter([batch])) for batch in batches(method, 2)])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2
+    for ours, theirs in zip(*ends):
+        assert {key: float(value) for key, value in ours.items()} == pytest.approx(
+            {key: float(value) for key, value in theirs.items()}, rel=1e-4
+        )
+
+
 @pytest.mark.slow
 def test_steps_copies_averages_and_exports_go_on_as_before(traced):
     ends = []

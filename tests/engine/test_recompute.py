@@ -32,6 +32,12 @@ EVERYTHING = {
         "discriminator={name: patchgan, num_layers: 2, width: 4, norm: instance, spectral_norm: true}",
         "method.constraint={name: gp}",
     ),
+    "told classes": (
+        "cgan",
+        "generator={name: mlp, num_layers: 2, width: 4, norm: batch}",
+        "discriminator={name: maxout, num_layers: 2, width: 4, spectral_norm: true}",
+        "train.precision=bf16",
+    ),
     "bf16, spectral norm, pixel discriminator": (
         "cyclegan",
         "generator={name: resnet, num_blocks: 1, width: 4, upsample: resize}",
