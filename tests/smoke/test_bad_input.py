@@ -122,7 +122,7 @@ def test_check_prints_all_faults_at_once_with_file_and_line(elsewhere):
         (
             "cyclegan_horse2zebra",
             ["evaluate.every=10"],
-            "evaluate.every: 10 is of no use without evaluate.protocol. Name one: den",
+            "evaluate.every: 10 is of no use without evaluate.protocol. Name one: classes",
         ),
         ("cyclegan_horse2zebra", ["evaluate.protocol=parsen"], "'parsen' is not a protocol. Did you mean 'parzen'?"),
         ("cyclegan_horse2zebra", ["evaluate.protocol=parzen"], "cannot score these runs: cyclegan draws no samples"),
