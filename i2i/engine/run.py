@@ -9,7 +9,7 @@ from pathlib import Path
 from i2i import atomic
 from i2i.config import Recipe
 from i2i.errors import UserError
-from i2i.infer.runs import read_recipe
+from i2i.infer.runs import BEST, CHECKPOINTS, read_recipe
 
 # what may differ when a run is continued: where the data lie, and how often things are written
 FREE = {
@@ -49,7 +49,7 @@ class RunFolder:
             )
         self._lock = _lock(path)
         (path / "samples").mkdir(exist_ok=True)
-        for folder in (path, path / "samples", path / "checkpoints"):
+        for folder in (path, path / "samples", path / CHECKPOINTS, path / BEST):
             if folder.is_dir():
                 atomic.sweep(folder)
         atomic.write_text(path / "recipe.yaml", recipe.dump())

@@ -50,7 +50,7 @@ number = int(number)
 if what == "update":
     Runtime.descend = at_call(number, lambda *args: die(), Runtime.descend)
 elif what == "sample":
-    samples.grid = at_call(number, lambda *args: die(), samples.grid)
+    samples.sheet = at_call(number, lambda *args: die(), samples.sheet)
 elif what == "weights":
     samples.write_weights = at_call(
         number, lambda *args: setattr(atomic.os, "write", half_a_write), samples.write_weights
