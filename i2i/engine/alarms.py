@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2i import atomic
+from i2i.engine.lines import taken_up
 from i2i.engine.standing import chance, opinions, saturated
 
 
@@ -115,7 +115,7 @@ class Alarms:
         self.method, self.data, self.say, self.clock = method, data, say, clock
         self.pictures_per_step = pictures_per_step
         self.file = path / "alarms.jsonl"
-        self.ringing = _taken_up(self.file, step)
+        self.ringing = _ringing(self.file, step)
         self.counts: dict[tuple[str, str], int] = {}
         self.waited, self.since, self.looked = 0.0, None, step
         self.held_out: list[dict[str, Tensor]] | None = None
@@ -236,18 +236,11 @@ class Alarms:
         return torch.nn.functional.adaptive_avg_pool2d(x, tuple(min(SIDE, side) for side in x.shape[-2:]))
 
 
-def _taken_up(file: Path, step: int) -> set[tuple[str, str]]:
-    """What rang at `step`; later lines, and one that a kill left half written, are dropped."""
-    if not file.exists():
-        return set()
-    kept, ringing = [], set()
-    for text in file.read_text(encoding="utf-8").splitlines():
-        with suppress(json.JSONDecodeError, KeyError):
-            line = json.loads(text)
-            if line["step"] <= step:
-                kept.append(text + "\n")
-                (ringing.add if line["state"] == "begins" else ringing.discard)((line["alarm"], line["of"]))
-    atomic.write_text(file, "".join(kept))
+def _ringing(file: Path, step: int) -> set[tuple[str, str]]:
+    """What rang at `step`; later lines are dropped."""
+    ringing = set()
+    for line in taken_up(file, step):
+        (ringing.add if line["state"] == "begins" else ringing.discard)((line["alarm"], line["of"]))
     return ringing
 
 

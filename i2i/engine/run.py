@@ -1,6 +1,5 @@
 """The run folder: who may write to it, which recipe it belongs to, and its log."""
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from i2i import atomic
 from i2i.config import Recipe
+from i2i.engine.lines import taken_up
 from i2i.errors import UserError
 from i2i.infer.runs import BEST, CHECKPOINTS, read_recipe
 
@@ -56,15 +56,7 @@ class RunFolder:
 
     def trim_stats(self, step: int) -> None:
         """Drops the log's lines after `step`, and a line that a kill left half written."""
-        path = self.path / "stats.jsonl"
-        if not path.exists():
-            return
-        kept = []
-        for line in path.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-        atomic.write_text(path, "".join(kept))
+        taken_up(self.path / "stats.jsonl", step)
 
     def log(self, line: Mapping) -> None:
         """Appends one line of strict JSON to stats.jsonl."""

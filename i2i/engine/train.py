@@ -161,7 +161,7 @@ class Run:
         found = self.processes.spread(found)
         if found is not None:
             self.take_up(*found)
-        self.scoring = Scoring(self.recipe, self.path, self.step, self.say)
+        self.scoring = Scoring(self.recipe, self.path, self.step, self.leads, self.say)
         if self.leads:
             self.folder.trim_stats(self.step)
             if found is not None:
