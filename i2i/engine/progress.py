@@ -57,5 +57,5 @@ def bar(
 
 def log_line(step: int, steps: int, scalars: dict[str, float], rate: float) -> str:
     """One line of the training log, for people."""
-    losses = "  ".join(f"{name.removeprefix('loss/')} {value:.3f}" for name, value in scalars.items())
+    losses = "  ".join(f"{name.rpartition('/')[2]} {value:.3f}" for name, value in scalars.items())
     return f"step {step:,}/{steps:,}  {losses}  {rate:.2f} images/s"

@@ -8,6 +8,7 @@ CycleGAN) does so itself. Logits of fewer than 32 bits are raised to float32 bef
 In the formulas r are the logits of real pictures, f those of generated ones, E is a mean, sigma the sigmoid.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -52,6 +53,14 @@ class Objective:
         """
         return _average(self.generator_term, fake)
 
+    def estimates(self, d_loss: Tensor) -> dict[str, Tensor]:
+        """What `d_loss` says of how far the two distributions are apart: scalar -> {name of the distance: scalar}.
+
+        Each is at most the true distance, on average over batches, and equals it where D is the best that its game
+        allows: it falls where G comes nearer as long as D keeps up. Of augmented pictures it is the distance of these.
+        """
+        return {}
+
 
 @OBJECTIVES.register("minimax")
 class Minimax(Objective):
@@ -66,6 +75,10 @@ class Minimax(Objective):
 
     def generator_term(self, f: Tensor) -> Tensor:
         return -F.softplus(f)
+
+    def estimates(self, d_loss: Tensor) -> dict[str, Tensor]:
+        """JS in nats: V = -d_loss is at most 2 JS - 2 log 2 (Goodfellow et al., 2014, theorem 1)."""
+        return {"estimate/JS": math.log(2) - d_loss / 2}
 
 
 @OBJECTIVES.register("nonsaturating")
@@ -105,6 +118,10 @@ class LSGAN(Objective):
     def generator_term(self, f: Tensor) -> Tensor:
         return (f - 1).square()
 
+    def estimates(self, d_loss: Tensor) -> dict[str, Tensor]:
+        """Pearson's chi^2 between p_d + p_g and 2 p_g (Mao et al., 2017, section 3.2), from 0 to 2."""
+        return {"estimate/chi2": 2 - 4 * d_loss}
+
 
 @OBJECTIVES.register("hinge")
 class Hinge(Objective):
@@ -119,6 +136,10 @@ class Hinge(Objective):
 
     def generator_term(self, f: Tensor) -> Tensor:
         return -f
+
+    def estimates(self, d_loss: Tensor) -> dict[str, Tensor]:
+        """Total variation, from 0 to 1: the best D leaves twice what the distributions share, 2 - 2 TV."""
+        return {"estimate/TV": 1 - d_loss / 2}
 
 
 @OBJECTIVES.register("wasserstein")
@@ -136,6 +157,11 @@ class Wasserstein(Objective):
 
     def generator_term(self, f: Tensor) -> Tensor:
         return -f
+
+    def estimates(self, d_loss: Tensor) -> dict[str, Tensor]:
+        """The earth mover's distance, times the Lipschitz constant that the constraint leaves D (Arjovsky et al., 2017,
+        section 3: only up to that constant where weights are clipped)."""
+        return {"estimate/W": -d_loss}
 
 
 def _scales(logits: Logits) -> Sequence[Tensor]:

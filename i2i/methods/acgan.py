@@ -78,7 +78,7 @@ class ACGAN(Method):
             loss_g, loss_g_class = self.objective.g_loss(s_fake), cross_entropy(c_fake, c)
             self.descend("G", loss_g + self.lam_class * loss_g_class)
         scalars = {"loss/D": loss_d, "loss/D_class": loss_d_class, "loss/G": loss_g, "loss/G_class": loss_g_class}
-        return {name: value.detach() for name, value in scalars.items()}
+        return {name: value.detach() for name, value in (scalars | self.objective.estimates(loss_d)).items()}
 
     def judged(self, x):
         """What D says of pictures (B, C, H, W): the logit of the source (B, 1), and those of the classes (B, K)."""

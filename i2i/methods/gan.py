@@ -59,7 +59,8 @@ class GAN(Method):
         with self.only("G"):
             loss_g = self.objective.g_loss(self.D(self.augment(self.G(self.noise(x)))))
             self.descend("G", loss_g)
-        return {"loss/D": loss_d.detach(), "loss/G": loss_g.detach()}
+        loss_d = loss_d.detach()
+        return {"loss/D": loss_d, "loss/G": loss_g.detach(), **self.objective.estimates(loss_d)}
 
     def noise(self, x):
         """z ~ p_z, (B, Z): one for each picture of `x`."""

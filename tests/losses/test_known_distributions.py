@@ -135,6 +135,31 @@ def test_hinge():
         assert objective.d_loss(drawn(other, REAL), drawn(other, FAKE)).item() > left
 
 
+@pytest.mark.parametrize("name", ["minimax", "nonsaturating", "maximum_likelihood", "lsgan", "hinge"])
+def test_the_loss_of_the_best_d_tells_the_distance_and_that_of_another_less(name):
+    """Each distance by its own definition, from the probabilities of the places."""
+    distances = {
+        "lsgan": ("estimate/chi2", ((2 * Q - (P + Q)).square() / (P + Q)).sum().item()),
+        "hinge": ("estimate/TV", (P - Q).abs().sum().item() / 2),
+    }
+    key, distance = distances.get(name, ("estimate/JS", js(P, Q)))
+    objective = OBJECTIVES.build(name)
+    best = torch.sign(P - Q) if name == "hinge" else best_logits(name)
+
+    def told(logits):
+        found = objective.estimates(objective.d_loss(drawn(logits, REAL), drawn(logits, FAKE)))
+        assert list(found) == [key]
+        return found[key].item()
+
+    assert told(best) == pytest.approx(distance, abs=1e-9) and distance > 0.1
+    for seed in range(20):
+        step = torch.randn(5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        assert told(best + step) < distance
+    same = torch.full_like(P, 0.5 if name == "lsgan" else 0.0)  # the best D of two equal distributions
+    alike = objective.d_loss(drawn(same, REAL), drawn(same, REAL))
+    assert objective.estimates(alike)[key].item() == pytest.approx(0, abs=1e-12)
+
+
 def test_wasserstein():
     """With the places on a line, the best 1-Lipschitz D climbs wherever more of p than of q is ahead, and minus its loss
     is the earth mover's distance: the mean way between the two batches in order (as many in each)."""
@@ -149,6 +174,7 @@ def test_wasserstein():
 
     ahead = torch.sign((Q - P).cumsum(0)[:-1])  # of p less of q behind: more of it ahead
     assert loss(ahead) == pytest.approx(-distance, abs=1e-12)
+    assert objective.estimates(torch.tensor(loss(ahead)))["estimate/W"].item() == pytest.approx(distance, abs=1e-6)
     for seed in range(50):
         slopes = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
         assert loss(slopes) > -distance

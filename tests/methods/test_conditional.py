@@ -88,6 +88,7 @@ def test_the_conditional_game_by_hand():
     away, towards = (sum(softplus(sign * f) for f in (0, 10, 20)) / 3 for sign in (-1, 1))
     assert float(scalars["loss/D"]) == pytest.approx(away + towards, rel=1e-6)
     assert float(scalars["loss/G"]) == pytest.approx(away, rel=1e-5)
+    assert float(scalars["estimate/JS"]) == pytest.approx(math.log(2) - (away + towards) / 2, rel=1e-6)
 
 
 def test_swapped_labels_are_another_judgement():
@@ -128,9 +129,9 @@ def test_the_losses_of_acgan_by_hand(lam):
     real = (math.log(e(2) + 1 + e(-1)) - 2 + math.log(3)) / 2  # class 0 of the first row, class 1 of the second
     fake = (math.log(e(-3) + e(1) + 1) + 3 + math.log(2 * e(1) + e(4)) - 1) / 2
     g_source = -(softplus(0.25) + softplus(2.0)) / 2  # G lowers log(1 - D), as equation 2 has it
-    assert {name: float(value) for name, value in scalars.items()} == pytest.approx(
-        {"loss/D": source, "loss/D_class": real + fake, "loss/G": g_source, "loss/G_class": fake}, rel=1e-5
-    )
+    expected = {"loss/D": source, "loss/D_class": real + fake, "loss/G": g_source, "loss/G_class": fake}
+    expected["estimate/JS"] = math.log(2) - source / 2
+    assert {name: float(value) for name, value in scalars.items()} == pytest.approx(expected, rel=1e-5)
     assert float(losses["D"][0]) == pytest.approx(source + lam * (real + fake), rel=1e-5)
     assert float(losses["G"][0]) == pytest.approx(g_source + lam * fake, rel=1e-5)
 
