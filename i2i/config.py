@@ -62,6 +62,7 @@ class DataSection(Section):
     model_config = ConfigDict(extra="allow")
     kind: str
     path: str | None = None
+    limit: int | None = Field(None, ge=1)
     load_size: int | None = Field(None, ge=1)
     crop_size: int = Field(ge=1, le=65_536)
     flip: bool = True

@@ -234,6 +234,9 @@ def impossible(recipe: Recipe) -> list[Fault]:
         return [*faults, unfit]
     if recipe.data.path is None and kind.needs_path:
         faults.append(Fault(("data", "path"), f"null; '{recipe.data.kind}' data need a folder. Set data.path=FOLDER."))
+    if recipe.data.limit is not None and not kind.needs_path:
+        words = f"{recipe.data.limit}: '{recipe.data.kind}' data are drawn as many as count says. Set it to null."
+        faults.append(Fault(("data", "limit"), words))
     faults += _refused(recipe)
     found = method.check(recipe.method.args, domain_channels(recipe))
     faults += [Fault(("method", key), words) for key, words in found]

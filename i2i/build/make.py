@@ -20,7 +20,7 @@ NETS = {"generator": GENERATORS, "discriminator": DISCRIMINATORS, "encoder": ENC
 # arguments of a generator that said where its tensors begin; a weights file holds the tensors (see engine.samples)
 BAKED = {"spectral_norm": False, "pretrained": False, "weights": None}
 SOME = 10  # classes that labelled data are taken to have while the recipe still says auto
-COMMON_DATA = ("path", "load_size", "crop_size", "flip", "transform", "a", "b", "seed", "hint")
+COMMON_DATA = ("path", "limit", "load_size", "crop_size", "flip", "transform", "a", "b", "seed", "hint")
 
 
 def card_hint(recipe: Recipe) -> str:
@@ -42,10 +42,10 @@ def dataset(recipe: Recipe):
     """The data set of a recipe; reads the folder. UserError in words for whatever is wrong with it."""
     data = recipe.data
     kind = DATASETS.get(data.kind)
-    common = {key: getattr(data, key) for key in COMMON_DATA if key not in ("a", "b", "seed", "hint")}
+    common = {key: getattr(data, key) for key in COMMON_DATA if key not in ("limit", "a", "b", "seed", "hint")}
     sides = {side: getattr(data, side).model_dump() for side in kind.sides_of}
-    hint = {"hint": card_hint(recipe)} if kind.needs_path else {}
-    return DATASETS.build(data.kind, **common, **sides, **data.args, **hint, seed=recipe.train.seed)
+    files = {"limit": data.limit, "hint": card_hint(recipe)} if kind.needs_path else {}
+    return DATASETS.build(data.kind, **common, **sides, **data.args, **files, seed=recipe.train.seed)
 
 
 def domain_channels(recipe: Recipe) -> dict[str, int]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from i2i.data import DATASETS
 from i2i.data.folders import SPLITS, Files, demand_folder, listed
+from i2i.data.limit import chosen
 from i2i.data.pictures import read
 from i2i.data.pictureset import Broken, PictureSet, Pixels, next_good, preview_split, too_many
 from i2i.data.survey import Survey
@@ -22,6 +23,7 @@ class Folder(PictureSet):
     Args:
         path: the folder; sub-folders of any name and depth are searched too.
         a: the recipe's domain, {"channels": count | "auto", "range": [low, high] | "auto", "page": number | None}.
+        limit: how many of the training pictures are trained on (see `limit.chosen`); None is all.
         hint: where the data can be had, appended when they are not there.
         seed, load_size, crop_size, flip, transform: as in every data set (see `PictureSet`).
 
@@ -41,6 +43,7 @@ class Folder(PictureSet):
         flip: bool,
         transform: str | None,
         a: Mapping[str, Any],
+        limit: int | None = None,
         seed: int,
         hint: str = "",
     ):
@@ -62,6 +65,9 @@ class Folder(PictureSet):
         )
         self.broken = survey.broken
         self.notes = [*notes, *survey.notes]
+        if limit is not None:
+            kept = train.only(chosen(len(train), limit, train.folder))
+            self.limited(kept, kept, f"{limit:,} of {len(train):,} training pictures are trained on")
 
     @staticmethod
     def keys_of(args: Mapping[str, Any]) -> tuple[str]:

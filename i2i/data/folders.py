@@ -44,6 +44,10 @@ class Files(Sequence[str]):
         """All paths below the folder."""
         return (self.name(index) for index in range(len(self)))
 
+    def only(self, places: Iterable[int]) -> "Files":
+        """The files at these places, in this order."""
+        return Files(self.folder, [self.name(int(place)) for place in places])
+
 
 class Split(NamedTuple):
     """The pictures of one split. `b` is None where every file of `a` holds both pictures, side by side."""

@@ -13,6 +13,7 @@ from i2i.data import DATASETS
 from i2i.data.classes import Found, Split, find
 from i2i.data.domain import Domain
 from i2i.data.folders import SPLITS, Files, first_three
+from i2i.data.limit import chosen
 from i2i.data.pictures import read, to_channels
 from i2i.data.pictureset import Broken, PictureSet, Pixels, next_good, preview_split, too_many
 from i2i.data.survey import Survey
@@ -34,6 +35,8 @@ class Labelled(PictureSet):
         val: how many of the training pictures are split off as val: the last ones, of class folders the last ones of
             each class, in proportion. null takes the folder val, where there is one.
         a: the recipe's domain, {"channels": count | "auto", "range": [low, high] | "auto", "page": number | None}.
+        limit: how many of the training pictures are trained on, those of val apart, as many of each class as it allows
+            (see `limit.chosen`); None is all.
         hint: where the data can be had, appended when they are not there.
         seed, load_size, crop_size, flip, transform: as in every data set (see `PictureSet`).
 
@@ -60,6 +63,7 @@ class Labelled(PictureSet):
         a: Mapping[str, Any],
         classes: int | Literal["auto"] = "auto",
         val: int | None = None,
+        limit: int | None = None,
         seed: int,
         hint: str = "",
     ):
@@ -91,6 +95,11 @@ class Labelled(PictureSet):
             shape=shape,
         )
         self.broken, self.notes = broken, notes
+        if limit is not None:
+            number = len(train.labels)
+            kept = _part(train, chosen(number, limit, train.origin, labels=train.labels))
+            paths = kept.pictures if isinstance(kept.pictures, Files) else ()
+            self.limited(kept, paths, f"{limit:,} of {number:,} training pictures are trained on")
 
     @staticmethod
     def keys_of(args: Mapping[str, Any]) -> tuple[str]:
@@ -227,9 +236,11 @@ def _with_val(splits: dict[str, Split], val: int, num_classes: int) -> dict[str,
 
 def _part(split: Split, places: np.ndarray) -> Split:
     if isinstance(split.pictures, Files):
-        pictures = Files(split.pictures.folder, [split.pictures.name(int(place)) for place in places])
-    else:
+        pictures = split.pictures.only(places)
+    elif places[-1] - places[0] + 1 == len(places):
         pictures = split.pictures[places[0] : places[-1] + 1]  # a view: the pictures are in memory once
+    else:
+        pictures = split.pictures[places]
     return Split(pictures, split.labels[places], split.origin)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from i2i.data import DATASETS
 from i2i.data.folders import Split, paired_splits
+from i2i.data.limit import chosen
 from i2i.data.pictures import BrokenPicture, Picture, read
 from i2i.data.pictureset import Broken, PictureSet, Pixels, next_good, preview_split, too_many
 from i2i.data.survey import Survey
@@ -25,6 +26,7 @@ class Paired(PictureSet):
         folders: two names used in place of A and B, [A, B]: `<split>/<name>`, `<name>/<split>`, or `<name>` as train
             alone. None takes the layouts above.
         a, b: the recipe's domains, {"channels": count | "auto", "range": [low, high] | "auto", "page": number | None}.
+        limit: how many of the training pairs are trained on (see `limit.chosen`); None is all.
         hint: where the data can be had, appended when they are not there.
         seed, load_size, crop_size, flip, transform: as in every data set (see `PictureSet`).
 
@@ -46,6 +48,7 @@ class Paired(PictureSet):
         b: Mapping[str, Any],
         direction: Literal["ab", "ba"] = "ab",
         folders: tuple[str, str] | None = None,
+        limit: int | None = None,
         seed: int,
         hint: str = "",
     ):
@@ -81,6 +84,11 @@ class Paired(PictureSet):
         self.notes = [*train.notes, *dict.fromkeys(note for survey in surveys for note in survey.notes)]
         if train.b is None:
             self.side = {"ab": "left", "ba": "right"}[direction]
+        if limit is not None:
+            places = chosen(len(train.a), limit, train.a.folder)
+            kept = train._replace(a=train.a.only(places), b=None if train.b is None else train.b.only(places))
+            words = f"{limit:,} of {len(train.a):,} training pairs are trained on"
+            self.limited(kept, [*kept.a, *(kept.b or ())], words)
 
     @staticmethod
     def keys_of(args: Mapping[str, Any]) -> tuple[str, str]:

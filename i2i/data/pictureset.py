@@ -1,6 +1,7 @@
 """What every set of pictures shares: which key is which domain, and how decoded pictures become one training sample."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -100,6 +101,7 @@ class PictureSet:
         self.broken: list[Broken] = []  # found before the first sample
         self.side: str | None = None  # "left" or "right": the half of a side-by-side file that is the input
         self._sides = dict(sides)
+        self._unlimited: PictureSet | None = None
 
     def __len__(self) -> int:
         """Training samples of one epoch."""
@@ -109,6 +111,21 @@ class PictureSet:
     def files(self) -> int:
         """Training files (for a drawn set: pictures)."""
         raise NotImplementedError
+
+    @property
+    def unlimited(self) -> "PictureSet":
+        """The same data with every training picture, where data.limit leaves a few; else the data set itself. What
+        judges a run is fitted to these, so that runs on many and on few pictures have one judge."""
+        return self if self._unlimited is None else self._unlimited
+
+    def limited(self, train: Any, paths: Iterable[str], words: str) -> None:
+        """Makes `train` the training split, of which `paths` are the files; val and test stay what they are. All of it
+        stays in `unlimited`. `words` say what is left, among the notes. Called at the end of `__init__`."""
+        self._unlimited = copy.copy(self)
+        self.splits = {**self.splits, "train": train}
+        there = set(paths)
+        self.broken = [report for report in self.broken if report.path in there]
+        self.notes = [*self.notes, f"data.limit: {words}, the same whatever the seed"]
 
     @property
     def held_out(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from i2i.data import DATASETS
 from i2i.data.folders import Files, unpaired_splits
+from i2i.data.limit import chosen
 from i2i.data.pictures import read
 from i2i.data.pictureset import Broken, PictureSet, Pixels, next_good, preview_split, too_many
 from i2i.data.survey import Survey
@@ -25,6 +26,7 @@ class Unpaired(PictureSet):
         folders: two names used in place of A and B, [A, B]: `<split>/<name>`, `<name>/<split>`, or `<name>` as train
             alone. None takes the layouts above.
         a, b: the recipe's domains, {"channels": count | "auto", "range": [low, high] | "auto", "page": number | None}.
+        limit: how many training pictures of each side are trained on (see `limit.chosen`); None is all.
         hint: where the data can be had, appended when they are not there.
         seed, load_size, crop_size, flip, transform: as in every data set (see `PictureSet`).
 
@@ -45,6 +47,7 @@ class Unpaired(PictureSet):
         a: Mapping[str, Any],
         b: Mapping[str, Any],
         folders: tuple[str, str] | None = None,
+        limit: int | None = None,
         seed: int,
         hint: str = "",
     ):
@@ -68,6 +71,12 @@ class Unpaired(PictureSet):
         )
         self.broken = broken
         self.notes = [*train.notes, *(note for survey in surveys.values() for note in survey.notes)]
+        if limit is not None:
+            a, b = (files.only(chosen(len(files), limit, files.folder, side)) for side, files in zip("ab", train[1:3]))
+            words = (
+                f"{limit:,} of {len(train.a):,} training pictures of a, and of {len(train.b):,} of b, are trained on"
+            )
+            self.limited(train._replace(a=a, b=b), [*a, *b], words)
 
     @staticmethod
     def keys_of(args: Mapping[str, Any]) -> tuple[str, str]:

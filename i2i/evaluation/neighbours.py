@@ -142,15 +142,16 @@ class Neighbours:
             return None
 
     def classifier(self) -> Classifier:
-        """The classifier of the training pictures, scored on test where that is there; from the store, or trained."""
-        splits = [split for split in ("train", "test") if split in self.data.splits_there]
+        """The classifier of all training pictures, whatever data.limit, scored on test where that is there; from the
+        store, or trained."""
+        data = self.data.unlimited
         pairs = []
-        for split in splits:
-            places, pictures = zip(*self.blocks(split))
-            labels = torch.from_numpy(self.data.labels(split))[torch.cat(places)]
-            pairs.append((torch.cat(pictures), labels))
+        for split in ("train", "test"):
+            if split in data.splits_there:
+                places, pictures = zip(*self.blocks(split, data=data))
+                pairs.append((torch.cat(pictures), torch.from_numpy(data.labels(split))[torch.cat(places)]))
         test = pairs[1] if len(pairs) > 1 else None
-        return Classifier.fit(*pairs[0], seed=0, say=self.say, test=test, classes=self.data.num_classes)
+        return Classifier.fit(*pairs[0], seed=0, say=self.say, test=test, classes=data.num_classes)
 
     def held_out(self) -> tuple[Tensor, str | None]:
         """The first pictures of test, else val, and which; none where all are trained on."""
@@ -176,15 +177,16 @@ class Neighbours:
                 best[name] = _nearer(best.get(name), Found(distances, places[indices]), self.k)
         return best, total
 
-    def blocks(self, split: str, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def blocks(self, split: str, size: int | None = None, data: Any = None) -> Iterator[tuple[Tensor, Tensor]]:
         """(places (B,) in the split, pictures (B, C, crop, crop) in [-1, 1]), as training sees them but for what is
-        drawn. Files that cannot be read are left out."""
-        domain, side = self.data.domains["image"], self.data.transform.crop_size
+        drawn. Files that cannot be read are left out. `data` None are those that the run was trained on."""
+        data = self.data if data is None else data
+        domain, side = data.domains["image"], data.transform.crop_size
         size = size or max(1, VALUES // (domain.channels * side**2))
         places, pictures = [], []
-        for place_ in range(self.data.count(split)):
+        for place_ in range(data.count(split)):
             try:
-                pictures.append(self.prepared(split, place_))
+                pictures.append(data.prepared(data.sample(split, place_)["image"], "image"))
             except BrokenPicture:  # training went around it too
                 continue
             places.append(place_)

@@ -31,6 +31,10 @@ _kept: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()  # data
 class Subject:
     """One step of one run.
 
+    Protocols judge by `data`, which have every training picture though the run may have seen a few (data.limit): a
+    classifier, a segmentation net or a reference set is the same for runs on many and on few, and is fitted, and kept,
+    once. `trained_on` are the same data as the run saw them, for what asks whether pictures were remembered.
+
     Args:
         recipe: as it was run.
         data: its data set.
@@ -54,6 +58,7 @@ class Subject:
     progress: Callable[[int, int], None] = lambda done, total: None
 
     def __post_init__(self):
+        self.trained_on, self.data = self.data, self.data.unlimited
         self.models: dict[str, Translator | Sampler] = models_of(self.files, self.device)
 
     @property

@@ -107,6 +107,13 @@ class TestNumbers:
         Neighbours(run, say=again.append).write(2, device="cpu")
         assert not [line for line in again if "Training" in line]  # it was kept
 
+    def test_of_a_run_on_few_pictures_those_few_and_the_classifier_of_all(self, run, train):
+        whole = numbers(Neighbours(run, say=lambda text: None).write(2, device="cpu"))
+        few = run_folder(Path("few"), LABELLED.replace("flip", "limit: 4, flip"))
+        found = numbers(Neighbours(few, say=lambda text: None).write(2, device="cpu"))
+        assert (found["training_pictures"], whole["training_pictures"]) == (4, COUNT)
+        assert found["features"]["of"] == whole["features"]["of"]  # the same weights, found where they were kept
+
     def test_blocks_change_nothing(self, run, monkeypatch):
         whole = numbers(Neighbours(run, say=lambda text: None).write(3, out="a", device="cpu"))
         monkeypatch.setattr(neighbours, "VALUES", 64 * 5)  # five pictures at once

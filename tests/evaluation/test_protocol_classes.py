@@ -8,6 +8,7 @@ from hand_made import CGAN, Given, labelled, pictures, recipe, subject
 from i2i.errors import UserError
 from i2i.evaluation.classifier import Classifier
 from i2i.evaluation.evaluate import made
+from i2i.evaluation.judging import classifier
 from i2i.evaluation.protocol import scored
 from i2i.metrics.classes import accuracy
 
@@ -66,6 +67,15 @@ def test_the_same_numbers_from_classifier_and_metric_alone(found):
     levels = np.stack(drawn.pixels(30))
     predicted = net.logits(found.data.domains["image"].to_tensor(levels)).argmax(1)
     assert scored(protocol, values) == accuracy([n % 2 for n in range(30)], predicted)["accuracy"]
+
+
+def test_the_judge_of_a_run_on_few_pictures_is_that_of_a_run_on_all(found, tmp_path):
+    (tmp_path / "few").mkdir()
+    few = subject(recipe(tmp_path / "few", pictures("labelled", tmp_path / "digits", limit=4), CGAN), {}, tmp_path)
+    assert (few.count("train"), few.trained_on.count("train"), found.trained_on) == (40, 4, found.data)
+    assert few.pictures("train").equal(found.pictures("train"))
+    judges = [classifier(each, 0) for each in (found, few)]
+    assert judges[0].hash == judges[1].hash and judges[1].meta["count"] == 40
 
 
 def test_methods_that_are_told_no_class_are_refused_in_words(tmp_path):

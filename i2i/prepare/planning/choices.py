@@ -230,6 +230,7 @@ def _data(chosen: Choices, found: Fingerprint, cut: Size, machine: Machine) -> N
     data = chosen.sections["data"] = {
         "kind": "paired" if found.paired else "unpaired",
         "path": found.path,
+        "limit": None,
         "load_size": cut.load_size,
         "crop_size": cut.crop,
         "flip": True,
