@@ -4,8 +4,8 @@
 
 Trains recipes/gan_ring2d.yaml again and again, draws 2,500 samples from each G, and prints three tables: modes reached,
 of 8 (at least 1 % of the samples within 0.4 of its centre, a quarter of the way to the next); modes covered (within 3
-standard deviations, 0.06); share of samples within these. Mean over seeds, lowest and highest; the picture is seed 0. Under the
-gradient penalty D makes three steps for each of G.
+standard deviations, 0.06); share of samples within these. Mean over seeds, lowest and highest; the picture is seed 0.
+Under the gradient penalty D makes three steps for each of G.
 """
 
 import argparse
