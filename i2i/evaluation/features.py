@@ -28,7 +28,7 @@ INCEPTION_FILES = (
 )  # of one content
 INCEPTION_SHA256 = "6726825d"  # how its SHA-256 begins; the file's name says so
 INCEPTION_FROM = "github.com/mseitzer/pytorch-fid/releases (fid_weights) or github.com/toshas/torch-fidelity (v0.2.0)"
-NAMES = "inception, classifier, timm:NAME, torchvision:NAME"
+NAMES = "inception, classifier, classifier:FOLDER, timm:NAME, torchvision:NAME"
 VARIABLE = "I2I_WEIGHTS"
 
 Both = Callable[[Tensor], tuple[Tensor, Tensor | None]]

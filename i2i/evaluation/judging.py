@@ -1,11 +1,13 @@
 """What the protocols share that look at pictures through a network: batches, and the classifier of labelled data."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from i2i.data import DATASETS
 from i2i.data.domain import Domain
 from i2i.evaluation.classifier import Classifier
 from i2i.evaluation.compared import in_words
@@ -16,34 +18,45 @@ BATCH = 64  # pictures that go through the net together
 VALUES = 2**24  # and no more numbers than these: 64 MiB of floats
 
 
-def classifier(subject: Subject, seed: int) -> Classifier:
-    """Of the real training pictures, judged on those of test (else val); trained where none is kept."""
+def classifier(subject: Subject, seed: int, folder: str | None = None) -> Classifier:
+    """Of real pictures, judged on those of test (else val), where there are any; trained where none is kept.
+
+    Args:
+        folder: labelled pictures to train it on (see `i2i.data.labelled.Labelled`), prepared as those of the run are;
+            None takes the training pictures of the run and their labels.
+    """
 
     def make() -> Classifier:
-        split = _held_out(subject)
-        test = None if split is None else _labelled(subject, split)
-        train, classes = _labelled(subject, "train"), subject.data.num_classes
+        data = _labelled_data(subject, folder)
+        split = _held_out(data)
+        test = None if split is None else _labelled(data, split)
         with in_words():
-            return Classifier.fit(*train, seed=seed, say=subject.say, test=test, classes=classes)
+            return Classifier.fit(
+                *_labelled(data, "train"), seed=seed, say=subject.say, test=test, classes=data.num_classes
+            )
 
-    return subject.kept(("classifier", seed), make)
+    return subject.kept(("classifier", seed, folder), make)
 
 
-def classifier_net(subject: Subject, seed: int) -> FeatureNet:
+def classifier_net(subject: Subject, seed: int, folder: str | None = None) -> FeatureNet:
     """The classifier as a feature net, on the subject's device."""
     return subject.kept(
-        ("feature net", "classifier", seed, str(subject.device)),
-        lambda: feature_net("classifier", classifier=classifier(subject, seed), device=subject.device),
+        ("feature net", "classifier", seed, folder, str(subject.device)),
+        lambda: feature_net("classifier", classifier=classifier(subject, seed, folder), device=subject.device),
     )
 
 
-def classifier_words(subject: Subject, seed: int) -> str:
-    """Which classifier it is, and how often it is right on real pictures, where some were held out."""
-    words, split = classifier_net(subject, seed).protocol, _held_out(subject)
+def classifier_words(subject: Subject, seed: int, folder: str | None = None) -> str:
+    """Which classifier it is, what it tells apart where that is not the run's own classes, and how often it is right on
+    real pictures, where some were held out."""
+    data = _labelled_data(subject, folder)
+    words, split = classifier_net(subject, seed, folder).protocol, _held_out(data)
+    if folder is not None:
+        words += f"; it tells {', '.join(data.class_names)} apart"
     if split is None:
         return words
-    right = classifier(subject, seed).accuracy
-    return f"{words}; right on {right:.2%} of the {subject.count(split):,} real pictures of {split}"
+    right = classifier(subject, seed, folder).accuracy
+    return f"{words}; right on {right:.2%} of the {data.count(split):,} real pictures of {split}"
 
 
 def seen(net: FeatureNet, pictures: Iterable[np.ndarray], domain: Domain) -> tuple[Tensor, Tensor | None]:
@@ -66,11 +79,25 @@ def batches(pictures: Iterable[np.ndarray], domain: Domain) -> Iterator[Tensor]:
         yield domain.to_tensor(np.stack(part))
 
 
-def _held_out(subject: Subject) -> str | None:
-    return next((split for split in ("test", "val") if split in subject.data.splits_there), None)
+def _labelled_data(subject: Subject, folder: str | None) -> Any:
+    """The data that a classifier is trained on."""
+    if folder is None:
+        return subject.data
+    data, (_, _, target) = subject.recipe.data, subject.route()
+    domain = subject.data.domains[target]
+    return subject.kept(
+        ("labelled", folder),
+        lambda: DATASETS.get("labelled")(
+            path=folder, load_size=data.load_size, crop_size=data.crop_size, flip=False, transform=None, seed=0,
+            a={"channels": domain.channels, "range": list(domain.range), "page": domain.page},
+        ),
+    )  # fmt: skip
 
 
-def _labelled(subject: Subject, split: str) -> tuple[Tensor, np.ndarray]:
-    data = subject.data
+def _held_out(data: Any) -> str | None:
+    return next((split for split in ("test", "val") if split in data.splits_there), None)
+
+
+def _labelled(data: Any, split: str) -> tuple[Tensor, np.ndarray]:
     pictures = torch.stack([data.prepared(whole["image"], "image") for whole in data.whole(split)])
     return pictures, data.labels(split)

@@ -151,6 +151,30 @@ def test_data_without_labels_need_a_named_net(tmp_path):
     assert "points" in refuses(recipe(tmp_path, points()))
 
 
+def test_a_classifier_of_other_pictures_scores_data_without_labels(tmp_path, quick):
+    apart, plain = labelled(tmp_path / "digits"), labelled(tmp_path / "plain") / "test" / "light"
+    chosen = recipe(tmp_path, pictures("folder", plain))
+    real = subject(chosen, {}, tmp_path).pictures("train")
+    protocol = made("distribution", {"features": f"classifier:{apart}", "samples": 12, "score_splits": 2})
+    assert (
+        protocol.refuses(
+            recipe(
+                tmp_path,
+                pictures("folder", plain),
+                evaluate={"protocol": "distribution", "features": f"classifier:{apart}"},
+            )
+        )
+        is None
+    )
+    found = subject(chosen, {"generator": Given(real)}, tmp_path)
+    values, words = protocol.measure(found, "train"), protocol.words(found, "train")
+    assert abs(values["fid"]["fid"]) < 1e-3 and values["precision_recall"]["precision"] == 1
+    assert len(quick) == 1 and "fitted on 40 real pictures" in words and "it tells dark, light apart" in words
+    assert f"right on {values['classifier']['accuracy']:.2%} of the 24 real pictures of test" in words
+    with pytest.raises(UserError, match="nowhere"):
+        made("distribution", {"features": "classifier:nowhere", "samples": 12}).words(found, "train")
+
+
 def test_what_a_net_does_not_take_is_said_in_words(tmp_path, quick):
     chosen = recipe(tmp_path, pictures("labelled", labelled(tmp_path / "digits", 3, 2, 6), size=6))
     with pytest.raises(UserError, match="sides of 8 pixels or more"):

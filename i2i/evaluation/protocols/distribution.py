@@ -19,8 +19,9 @@ class Distribution(Protocol):
     unpaired translation (Park et al., 2020), all at their own size, which the feature net's own rule resizes.
 
     Args:
-        features: inception, timm:NAME or torchvision:NAME, with weights in $I2I_WEIGHTS; or classifier, one that is
-            trained on the real training pictures and their labels. None is the classifier, where data have labels.
+        features: inception, timm:NAME or torchvision:NAME, with weights in $I2I_WEIGHTS; classifier, one that is
+            trained on the real training pictures and their labels; or classifier:FOLDER, one that is trained on the
+            labelled pictures of that folder, for data without labels. None is the classifier, where data have labels.
         samples: drawn from a sampler; None is 10,000. A translator translates every picture of the split.
         seed: of the samples, of KID's subsets, of the score's splits, of the classifier and of random features.
         random_features: whether the feature net may have random weights where there is no file of its own.
@@ -57,14 +58,14 @@ class Distribution(Protocol):
         if named in (None, "classifier") and not DATASETS.get(recipe.data.kind).labelled:
             return (
                 "its data have no labels to train a classifier with, so another feature net must be named, as in "
-                "features=inception"
+                "features=inception or features=classifier:FOLDER, a folder of labelled pictures like them"
             )
         return None
 
     def words(self, subject, split):
         compared = told(subject, split, self.export, self.samples, self.seed)
         net = self.net(subject)
-        features = classifier_words(subject, self.seed) if net.name == "classifier" else net.protocol
+        features = classifier_words(subject, self.seed, self.folder) if net.name == "classifier" else net.protocol
         return (
             f"distribution: FID, KID{', Inception score' if net.has_logits else ''}, precision and recall of "
             f"{compared}; features: {features}; seed {self.seed}"
@@ -87,16 +88,22 @@ class Distribution(Protocol):
         if logits is not None:
             values["inception_score"] = inception_score(logits, splits=self.score_splits, seed=self.seed)
         if net.name == "classifier":
-            found = classifier(subject, self.seed)
+            found = classifier(subject, self.seed, self.folder)
             values["classifier"] = {"accuracy": found.accuracy, "hash": found.hash}
         return values
 
     def net(self, subject: Subject) -> FeatureNet:
         """The feature net; a classifier is trained where none is kept."""
         name = self.features or "classifier"
-        if name == "classifier":
-            return classifier_net(subject, self.seed)
+        if name == "classifier" or self.folder is not None:
+            return classifier_net(subject, self.seed, self.folder)
         return subject.kept(
             ("feature net", name, self.random_features, self.seed, str(subject.device)),
             lambda: feature_net(name, random_features=self.random_features, seed=self.seed, device=subject.device),
         )
+
+    @property
+    def folder(self) -> str | None:
+        """Of the labelled pictures that a classifier of its own is trained on."""
+        kind, _, folder = (self.features or "").partition(":")
+        return folder if kind == "classifier" and folder else None
