@@ -32,11 +32,14 @@ def chosen(count: int, limit: int, where: str, key: str = "", labels: np.ndarray
         raise UserError(
             f"data.limit is {limit:,}, but {where} has {holds}. Set it to {count} or less, or null for all."
         )
+    return np.sort(shuffled(count, key, labels)[:limit])
+
+
+def shuffled(count: int, key: str, labels: np.ndarray | None = None) -> np.ndarray:
+    """All places (count,) in an order that derives from the key alone; with labels as `chosen` takes its first."""
     # RandomState, because its numbers are frozen across NumPy versions
     order = np.random.RandomState(derive("limit", key) % 2**32).permutation(count)
-    if labels is not None:
-        order = order[np.argsort(_rank(labels[order]), kind="stable")]
-    return np.sort(order[:limit])
+    return order if labels is None else order[np.argsort(_rank(labels[order]), kind="stable")]
 
 
 def _rank(labels: np.ndarray) -> np.ndarray:

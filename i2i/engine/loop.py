@@ -65,7 +65,7 @@ def run_loop(
         for group, optimizer in method.optimizers.items():
             for place, base in zip(optimizer.param_groups, rates[group], strict=True):
                 place["lr"] = base * factor
-        torch.manual_seed(step_seed(seed, step, runtime.processes.rank))
+        runtime.reseed(step_seed(seed, step, runtime.processes.rank))
         runtime.step = step + 1
         scalars = method.step(map(runtime.to_device, islice(batches, k)))
         runtime.settle(method)

@@ -99,6 +99,13 @@ class Runtime:
         """A batch on the device; the copy does not wait."""
         return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
+    def reseed(self, seed: int) -> None:
+        """torch.manual_seed for the host and this device alone: that one also prepares to seed devices that are not
+        there, which takes longer than a small network's backward."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
+
     def descend(self, method, group: str, loss: Tensor) -> None:
         """Backward, clipping, finite gate, update and EMA of one group of `method`.
 

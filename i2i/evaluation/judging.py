@@ -9,6 +9,7 @@ from torch import Tensor
 
 from i2i.data import DATASETS
 from i2i.data.domain import Domain
+from i2i.errors import UserError
 from i2i.evaluation.classifier import Classifier
 from i2i.evaluation.compared import in_words
 from i2i.evaluation.features import FeatureNet, feature_net
@@ -92,6 +93,23 @@ def _labelled_data(subject: Subject, folder: str | None) -> Any:
             a={"channels": domain.channels, "range": list(domain.range), "page": domain.page},
         ),
     )  # fmt: skip
+
+
+def prepared(data: Any, split: str, places: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """(places (B,), pictures (B, C, crop, crop) in [-1, 1]) of a split of data, as training prepares them."""
+    for start in range(0, len(places), BATCH):
+        part = places[start : start + BATCH]
+        yield part, torch.stack([data.prepared(data.sample(split, int(n), "image")["image"], "image") for n in part])
+
+
+def held_out(subject: Subject, split: str, protocol: str) -> None:
+    """UserError where a protocol that needs pictures that were not trained on has none."""
+    if split == "train":
+        there = ", ".join(subject.data.splits_there)
+        raise UserError(
+            f"{protocol} needs pictures that were not trained on, and the data have {there} alone. Add a folder val or "
+            "test, or, of labelled data, set data.val."
+        )
 
 
 def _held_out(data: Any) -> str | None:

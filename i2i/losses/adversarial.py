@@ -24,6 +24,7 @@ class Objective:
     """A pair of losses. A subclass gives the three terms entry by entry; this class averages entries and scales."""
 
     needs_lipschitz: bool = False  # whether the theory asks for a 1-Lipschitz D (clip, gp or spectral norm)
+    boundary: float | None = 0.0  # the logit of which both labels cost D the same, if it has such a meaning
 
     def real_term(self, r: Tensor) -> Tensor:
         """D's loss on logits of real pictures, entry by entry: any shape -> same shape."""
@@ -109,6 +110,8 @@ class LSGAN(Objective):
     """Least squares with labels 0 and 1 (Mao et al., 2017, equation 9): D minimises E[(r - 1)^2] + E[f^2],
     G minimises E[(f - 1)^2]; the paper's factors of 1/2 are left out. CycleGAN's choice."""
 
+    boundary = 0.5
+
     def real_term(self, r: Tensor) -> Tensor:
         return (r - 1).square()
 
@@ -148,6 +151,7 @@ class Wasserstein(Objective):
     earth mover's distance as long as D is 1-Lipschitz."""
 
     needs_lipschitz = True
+    boundary = None  # the same loss for any constant added to D
 
     def real_term(self, r: Tensor) -> Tensor:
         return -r

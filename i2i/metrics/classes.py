@@ -34,6 +34,12 @@ def accuracy(asked, predicted) -> dict:
     return {**_share([hit for hits in right.values() for hit in hits]), "classes": classes}
 
 
+def share(hits: list[bool]) -> dict[str, float | int]:
+    """{"mean", "standard_error", "count"} of what is true or not, the error as `accuracy` has it."""
+    found = _share(hits)
+    return {"mean": found.pop("accuracy"), **found}
+
+
 def _share(hits: list[bool]) -> dict[str, float | int]:
     part = sum(hits) / len(hits)
     return {"accuracy": part, "standard_error": math.sqrt(part * (1 - part) / len(hits)), "count": len(hits)}

@@ -19,6 +19,9 @@ class Runtime:
     def to_device(self, batch):
         return batch
 
+    def reseed(self, seed):
+        torch.manual_seed(seed)
+
     def settle(self, method):
         pass
 

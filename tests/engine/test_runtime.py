@@ -238,3 +238,13 @@ def test_several_processes_are_refused_in_words(monkeypatch):
     monkeypatch.setattr(runtime, "Accelerator", lambda **kwargs: Many())
     with pytest.raises(UserError, match="2 processes were launched, and this runtime is of 1"):
         Runtime("cpu")
+
+
+@pytest.mark.parametrize("seed", [0, 2**63 - 1])
+def test_reseeding_draws_what_manual_seed_would(seed):
+    torch.manual_seed(seed)
+    expected = torch.rand(4), torch.randn(4), torch.randperm(9)
+    torch.rand(1)
+    Runtime("cpu").reseed(seed)
+    found = torch.rand(4), torch.randn(4), torch.randperm(9)
+    assert all(torch.equal(a, b) for a, b in zip(expected, found))

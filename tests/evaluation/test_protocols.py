@@ -23,6 +23,7 @@ from hand_made import (
     write,
 )
 
+from i2i import build
 from i2i.config import bind
 from i2i.errors import UserError
 from i2i.evaluation.classifier import Classifier
@@ -37,6 +38,7 @@ SMALL = {
     "density": {"samples": 2000},
     "distribution": {"samples": 12, "score_splits": 2},
     "facades-fcn": {"size": 64, "steps": 1},
+    "linear": {"labels": 8},
     "modes": {"samples": 40},
     "parzen": {"samples": 40},
     "sharpness": {"samples": 12},
@@ -53,14 +55,15 @@ def on_points(folder):
 
 
 def on_digits(folder):
-    chosen = recipe(folder, pictures("labelled", labelled(folder / "digits", 8, 6), val=4))
+    chosen = recipe(folder, pictures("labelled", labelled(folder / "digits", 8, 6), val=4, a={"channels": 1}))
     samples = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return subject(chosen, {"generator": Given(samples)}, folder)
+    return subject(chosen, {"generator": Given(samples)}, folder, build.networks(chosen))
 
 
 def on_classes(folder):
     found = on_digits(folder)
     found.recipe = recipe(folder, found.recipe.data.model_dump(), CGAN)
+    found.nets = lambda: build.networks(found.recipe)
     found.models["generator"].class_names = found.data.class_names
     return found
 
@@ -85,8 +88,8 @@ def on_sides(folder):
 SUBJECTS = {"points": on_points, "digits": on_digits, "classes": on_classes, "pairs": on_pairs, "sides": on_sides}
 FITS = {
     "points": {"density", "modes", "parzen"},
-    "digits": {"distribution", "parzen", "sharpness"},
-    "classes": {"classes", "distribution", "parzen", "sharpness"},
+    "digits": {"distribution", "linear", "overfitting", "parzen", "sharpness"},
+    "classes": {"classes", "distribution", "overfitting", "parzen", "sharpness"},
     "pairs": {"facades-fcn", "paired", "sharpness"},
     "sides": {"sharpness", "unpaired"},
 }

@@ -204,5 +204,19 @@ def test_scales_that_do_not_fit_are_refused():
         objective.g_loss([])
 
 
+@names
+def test_the_boundary_is_where_both_labels_cost_the_same_and_a_constant_costs_something(name):
+    """Of wasserstein a constant added to D costs nothing, so that no logit means more than another."""
+    objective, x = OBJECTIVES.build(name), torch.linspace(-3, 4, 29, dtype=torch.float64)
+    real, fake = objective.real_term(x), objective.fake_term(x)
+    if objective.boundary is None:
+        assert torch.allclose(real + fake, torch.zeros_like(x))
+        return
+    boundary = torch.tensor(objective.boundary, dtype=torch.float64)
+    assert objective.real_term(boundary) == objective.fake_term(boundary)
+    assert (real[x > boundary] < fake[x > boundary]).all() and (real[x < boundary] > fake[x < boundary]).all()
+    assert (real + fake).std() > 0.1
+
+
 def test_only_wasserstein_needs_a_bound_on_d():
     assert [name for name in OBJECTIVES.names() if OBJECTIVES.build(name).needs_lipschitz] == ["wasserstein"]
