@@ -26,6 +26,7 @@ TASKS = {
     "gan": ["mnist", "cifar10", "gaussian1d", "ring2d"],
     "cgan": ["mnist"],
     "acgan": ["mnist"],
+    "ssgan": ["mnist"],
     "vae": ["mnist"],
 }
 SHRUNK = {  # by the name of the network
@@ -44,6 +45,7 @@ MADE_UP = {"pix2pix_synthetic", "gan_gaussian1d", "gan_ring2d"}  # as much data 
 UNPUBLISHED = {"pix2pix_synthetic"}  # no paper
 PAPERS = (
     r"\((Isola|Zhu|Odena|Metz) et al\., 2017[,;)]|\((Goodfellow et al|Kingma and Welling|Mirza and Osindero)\.?, 2014"
+    r"|\(Salimans et al\., 2016[,;)]"
 )
 SECTIONS = ("generator", "discriminator", "encoder")
 every_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)

@@ -8,6 +8,7 @@ import torch
 import yaml
 from hand_made import (
     CGAN,
+    SSGAN,
     Function,
     Given,
     labelled,
@@ -23,6 +24,7 @@ from hand_made import (
     write,
 )
 
+from i2i import build
 from i2i.config import bind
 from i2i.errors import UserError
 from i2i.evaluation.classifier import Classifier
@@ -65,6 +67,13 @@ def on_classes(folder):
     return found
 
 
+def on_few(folder):
+    found = on_digits(folder)
+    found.recipe = recipe(folder, pictures("labelled", folder / "digits", val=4, labels=4), SSGAN)
+    found.data, found.nets = build.dataset(found.recipe), lambda: {"D": Function(lambda x: x.flatten(1)[:, :2])}
+    return found
+
+
 def on_pairs(folder):
     for split in ("train", "test"):
         for index in range(2):
@@ -82,11 +91,19 @@ def on_sides(folder):
     return subject(translating("cyclegan", pictures("unpaired", root)), models, folder)
 
 
-SUBJECTS = {"points": on_points, "digits": on_digits, "classes": on_classes, "pairs": on_pairs, "sides": on_sides}
+SUBJECTS = {
+    "points": on_points,
+    "digits": on_digits,
+    "classes": on_classes,
+    "few": on_few,
+    "pairs": on_pairs,
+    "sides": on_sides,
+}
 FITS = {
     "points": {"density", "modes", "parzen"},
     "digits": {"distribution", "parzen", "sharpness"},
     "classes": {"classes", "distribution", "parzen", "sharpness"},
+    "few": {"distribution", "labelling", "parzen", "sharpness"},
     "pairs": {"facades-fcn", "paired", "sharpness"},
     "sides": {"sharpness", "unpaired"},
 }
@@ -95,6 +112,7 @@ USUAL = {
     "points": "density",
     "digits": "distribution",
     "classes": "distribution",
+    "few": "distribution",
     "pairs": "paired",
     "sides": "unpaired",
 }
