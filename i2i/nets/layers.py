@@ -157,6 +157,12 @@ def share(name: str, value: float, usual: str) -> None:
         raise ValueError(f"{name} is {value!r}; it must be at least 0 and below 1. Usual is {usual}.")
 
 
+def above_zero(name: str, value: float, usual: str) -> None:
+    """ValueError unless `value` is a finite number above 0; `usual` ends the sentence on what to give."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value!r}; it must be a number above 0. Usual is {usual}.")
+
+
 def not_negative(name: str, value: float, usual: str) -> None:
     """ValueError unless `value` is a finite number of at least 0; `usual` ends the sentence on what to give."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:

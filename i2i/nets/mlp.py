@@ -13,7 +13,6 @@ GAN's (Mirza and Osindero, 2014, figure 1). With noise, layers of several widths
 the one of the semi-supervised GAN on MNIST (Salimans et al., 2016, section 5, and their code).
 """
 
-import math
 from typing import ClassVar, Literal
 
 import torch
@@ -24,6 +23,7 @@ from i2i.nets.init import init_weights, spectral_normalise, weight_normalise
 from i2i.nets.layers import (
     Activation,
     Noise,
+    above_zero,
     activation_layer,
     at_least,
     block,
@@ -192,11 +192,11 @@ class MLPDiscriminator(nn.Module):
         share("dropout", dropout, "0, or 0.5 to hold D back")
         not_negative("noise_input", noise_input, "0, or 0.6, which is 0.3 of pictures in [0, 1]")
         not_negative("noise", noise, "0, or 0.5")
-        if weight_norm is not None and (spectral_norm or not 0 < weight_norm < math.inf):
-            raise ValueError(
-                f"weight_norm is {weight_norm} and spectral_norm {spectral_norm}; the first must be above 0, and one "
-                "of them off, since both say how long a row is. Set weight_norm to null, or spectral_norm to false."
-            )
+        if weight_norm is not None:
+            above_zero("weight_norm", weight_norm, "null, which is off, or 1.3")
+            if spectral_norm:
+                words = "both say how long a row is. Set weight_norm to null, or spectral_norm to false."
+                raise ValueError(f"weight_norm is {weight_norm!r} and spectral_norm true; {words}")
         self.in_channels, self.size, self.classes, self.outputs = in_channels, size, classes, outputs
 
         self.noise_input = Noise(noise_input) if noise_input else nn.Identity()

@@ -237,11 +237,11 @@ def test_rows_keep_their_length_but_for_the_last_layer():
         assert slope[1].tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("norm", [0.0, -1.0, math.inf])
+@pytest.mark.parametrize("norm", [0.0, -1.0, math.inf, True])
 def test_a_length_that_is_none_and_two_norms_are_refused_in_words(norm):
-    with pytest.raises(ValueError, match=r"weight_norm is .*; the first must be above 0, and one of them off"):
+    with pytest.raises(ValueError, match=r"weight_norm is .*; it must be a number above 0\. Usual is null"):
         MLPDiscriminator(1, 2, weight_norm=norm)
-    with pytest.raises(ValueError, match=r"weight_norm is 1\.3 and spectral_norm True.* Set weight_norm to null"):
+    with pytest.raises(ValueError, match=r"weight_norm is 1\.3 and spectral_norm true.* Set weight_norm to null"):
         MLPDiscriminator(1, 2, weight_norm=1.3, spectral_norm=True)
 
 
