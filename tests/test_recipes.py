@@ -31,6 +31,7 @@ TASKS = {
     "sngan": ["mnist", "cifar10"],
     "cgan": ["mnist"],
     "acgan": ["mnist"],
+    "ssgan": ["mnist"],
     "vae": ["mnist"],
 }
 SYSTEMS = {"dcgan": "gan", "lsgan": "gan", "wgan": "gan", "wgan_gp": "gan", "sngan": "gan"}  # -> the method they are of
@@ -49,8 +50,8 @@ SHRUNK = {  # by the name of the network
 MADE_UP = {"pix2pix_synthetic", "gan_gaussian1d", "gan_ring2d"}  # as much data as one likes: no epochs
 UNPUBLISHED = {"pix2pix_synthetic"}  # no paper
 PAPERS = (
-    r"\((Isola|Zhu|Odena|Metz|Mao|Arjovsky|Gulrajani) et al\., 2017[,;)]|\((Radford) et al\., 2016|\((Miyato) et al\., 2018"
-    r"|\((Goodfellow et al|Kingma and Welling|Mirza and Osindero)\.?, 2014"
+    r"\((Isola|Zhu|Odena|Metz|Mao|Arjovsky|Gulrajani) et al\., 2017[,;)]|\((Radford|Salimans) et al\., 2016[,;)]"
+    r"|\((Goodfellow et al|Kingma and Welling|Mirza and Osindero)\.?, 2014|\(Miyato et al\., 2018[,;)]"
 )
 SECTIONS = ("generator", "discriminator", "encoder")
 every_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)

@@ -105,7 +105,8 @@ class _Names:
 
     def not_too_large(self, section: str, values: Mapping[str, Any]) -> None:
         for key, value in values.items():
-            if isinstance(value, int) and value > LARGEST:
+            numbers = value if isinstance(value, list) else [value]
+            if any(isinstance(number, int) and number > LARGEST for number in numbers):
                 self.faults.append(Fault((section, key), f"{value} is too large. Give at most {LARGEST:,}."))
 
     def known(self, registry: Registry, name: str, where: tuple[str, ...]) -> Any:
@@ -258,6 +259,12 @@ def _other_data(recipe: Recipe, method, kind) -> Fault | None:
         held, needed = " and ".join(keys), " and ".join(method.keys)
         words = f"'{name}' data hold {held}, but {recipe.method.name} needs {needed}."
         return Fault(("data", "kind"), f"{words} Use {' or '.join(fits)}.")
+    labels = recipe.data.args.get("labels")
+    if labels is not None and not method.few_labels:
+        why = "needs the class of every picture" if method.needs_labels else "needs no picture's class"
+        return Fault(
+            ("data", "labels"), f"{labels} does not go with {recipe.method.name}, which {why}. Set it to null."
+        )
     if not method.needs_labels:
         return None
     if not kind.labelled:
@@ -265,6 +272,11 @@ def _other_data(recipe: Recipe, method, kind) -> Fault | None:
         return Fault(("data", "kind"), words)
     if (classes := domain_channels(recipe)["label"]) < 2:
         return Fault(("data", "classes"), f"{classes} must be at least 2: one class tells nothing. Set it to auto.")
+    if labels is None and method.few_labels:
+        words = (
+            f"null; {recipe.method.name} learns from few labelled pictures beside the others. Set it to their number"
+        )
+        return Fault(("data", "labels"), f"{words}, as many of each class: {10 * classes} are 10 of each.")
     return None
 
 

@@ -128,13 +128,17 @@ def weights_meta(recipe: Recipe, name: str, built, data) -> dict[str, dict]:
                 "in_channels": net.in_channels,
                 "out_channels": net.out_channels,
                 **({"size": net.size} if net.sized else {}),
-                **({"classes": net.classes} if built.needs_labels else {}),
+                **({"classes": net.classes} if told(net) else {}),
             },
             "output": _domain_meta(data.domains[target]),
             "load_size": recipe.data.load_size,
             "crop_size": recipe.data.crop_size,
             "translate": recipe.translate.model_dump(),
-            **(_sampler_meta(built, data) if source is None else _translator_meta(recipe, data, source, target, net)),
+            **(
+                _sampler_meta(built, net, data)
+                if source is None
+                else _translator_meta(recipe, data, source, target, net)
+            ),
         }
     return metas
 
@@ -152,9 +156,14 @@ def _translator_meta(recipe: Recipe, data, source: str, target: str, net: nn.Mod
     }
 
 
-def _sampler_meta(built, data) -> dict:
-    """Of a network that makes pictures of latents, and of classes where its method needs them."""
-    classes = {"classes": {"count": data.num_classes, "names": list(data.class_names)}} if built.needs_labels else {}
+def told(net: nn.Module) -> bool:
+    """Whether a network is told one of K classes with every row."""
+    return getattr(net, "classes", None) is not None
+
+
+def _sampler_meta(built, net: nn.Module, data) -> dict:
+    """Of a network that makes pictures of latents, and of classes where it is told some."""
+    classes = {"classes": {"count": data.num_classes, "names": list(data.class_names)}} if told(net) else {}
     return {"kind": "sampler", "prior": {"name": built.prior.name, "size": built.prior.size}, **classes}
 
 

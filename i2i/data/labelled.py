@@ -29,11 +29,16 @@ class Labelled(PictureSet):
     files of MNIST, gzipped or not; data_batch_1.bin to 5, test_batch.bin and batches.meta.txt of CIFAR-10. What is not
     a folder of files is held in memory, once, as bytes.
 
+    With `labels` few pictures alone are labelled: every training picture comes as "image" without its class, and beside
+    it a labelled one, "labelled", with its class, "label". Which ones are labelled depends on the seed alone; which of
+    them sample `index` of an epoch brings is drawn from (seed, epoch, index), as are its own crop and flip.
+
     Args:
         path: the folder that holds these.
         classes: how many there are; auto counts them.
         val: how many of the training pictures are split off as val: the last ones, of class folders the last ones of
             each class, in proportion. null takes the folder val, where there is one.
+        labels: how many training pictures are labelled, equally many of each class, none of val or test; null: all.
         a: the recipe's domain, {"channels": count | "auto", "range": [low, high] | "auto", "page": number | None}.
         limit: how many of the training pictures are trained on, those of val apart, as many of each class as it allows
             (see `limit.chosen`); None is all.
@@ -64,6 +69,7 @@ class Labelled(PictureSet):
         classes: int | Literal["auto"] = "auto",
         val: int | None = None,
         limit: int | None = None,
+        labels: int | None = None,
         seed: int,
         hint: str = "",
     ):
@@ -95,15 +101,23 @@ class Labelled(PictureSet):
             shape=shape,
         )
         self.broken, self.notes = broken, notes
+        self.few: np.ndarray | None = None  # which of the pictures that are trained on are labelled, where not all are
         if limit is not None:
             number = len(train.labels)
             kept = _part(train, chosen(number, limit, train.origin, labels=train.labels))
             paths = kept.pictures if isinstance(kept.pictures, Files) else ()
             self.limited(kept, paths, f"{limit:,} of {number:,} training pictures are trained on")
+        if labels is not None:
+            train = self.splits["train"]
+            self.few = few(train.labels, labels, self.class_names, train.origin, seed)
+            share = f"{labels:,} of {len(train.labels):,} training pictures"
+            self.notes.append(
+                f"{train.origin}: the classes of {share} are used, {labels // self.num_classes:,} of each"
+            )
 
     @staticmethod
     def keys_of(args: Mapping[str, Any]) -> tuple[str]:
-        """The keys of a batch, "label" apart."""
+        """The keys of a batch, "labelled" and "label" apart."""
         return ("image",)
 
     def __len__(self) -> int:
@@ -126,10 +140,14 @@ class Labelled(PictureSet):
         return {"image": pixels}, broken
 
     def item(self, epoch: int, index: int) -> tuple[dict[str, Tensor], list[Broken]]:
-        """As in every data set, and "label", () int64, of the picture that came."""
+        """As in every data set, and "label", () int64, of the picture that came; of few labels, of "labelled"."""
         (place, pixels), broken = self._good(index)
-        label = torch.tensor(int(self.splits["train"].labels[place]))
-        return {**self.moved({"image": pixels}, epoch, index), "label": label}, broken
+        sample = self.moved({"image": pixels}, epoch, index)
+        if self.few is not None:
+            (place, pixels), more = self._good(self._drawn(epoch, index), self.few)
+            moved = self.transform({"image": pixels}, derive(self.seed, "transform", epoch, index, "labelled"))
+            sample["labelled"], broken = self.domains["image"].to_tensor(moved["image"]), [*broken, *more]
+        return {**sample, "label": torch.tensor(int(self.splits["train"].labels[place]))}, broken
 
     def batch(self, places: Sequence[tuple[int, int]]) -> tuple[dict[str, Tensor], list[Broken]]:
         """At once where the pictures are in memory and none is cut or augmented, only resized and flipped."""
@@ -137,16 +155,24 @@ class Labelled(PictureSet):
         if transform.shape is None or not transform.still(*transform.shape):
             return super().batch(places)
         indices = np.array([index for _, index in places])
-        pixels = train.pictures[indices]
+        found = {"image": self._stacked(train.pictures[indices], places)}
+        if self.few is not None:
+            indices = self.few[[self._drawn(*place) for place in places]]
+            own = [(*place, "labelled") for place in places]
+            found["labelled"] = self._stacked(train.pictures[indices], own)
+        return {**found, "label": torch.from_numpy(train.labels[indices])}, []
+
+    def _stacked(self, pixels: np.ndarray, draws: Sequence[tuple]) -> Tensor:
+        """Levels (B, H, W, C) of memory, resized and flipped as each one's draw says -> (B, C, H, W) in [-1, 1]."""
+        transform, domain = self.transform, self.domains["image"]
         if transform.load_size not in (None, min(transform.shape)):
             pixels = np.stack([transform.resized(picture) for picture in pixels])
         if transform.flip:
-            flips = np.array([transform.flipped(derive(self.seed, "transform", *place)) for place in places])
+            flips = np.array([transform.flipped(derive(self.seed, "transform", *draw)) for draw in draws])
             pixels[flips] = pixels[flips, :, ::-1]
-        domain = self.domains["image"]
         if pixels.shape[3] != domain.channels:
             pixels = np.repeat(pixels, domain.channels, axis=3)
-        return {"image": domain.to_tensor(pixels), "label": torch.from_numpy(train.labels[indices])}, []
+        return domain.to_tensor(pixels)
 
     def previews(self, count: int) -> list[Pixels]:
         split = preview_split(self.splits)
@@ -162,15 +188,60 @@ class Labelled(PictureSet):
         self.asked(split, key)
         return {"image": self._read(self.splits[split], index).copy()}
 
-    def _good(self, index: int) -> tuple[tuple[int, np.ndarray], list[Broken]]:
-        train = self.splits["train"]
-        return next_good(lambda place: (place, self._read(train, place)), index, len(self), self.files)
+    def _drawn(self, epoch: int, index: int) -> int:
+        """Which of the few labelled pictures sample `index` of `epoch` brings."""
+        return derive(self.seed, "labelled", epoch, index) % len(self.few)
+
+    def _good(self, index: int, among: Sequence[int] | None = None) -> tuple[tuple[int, np.ndarray], list[Broken]]:
+        """(place, pixels) of training picture `index`, of those `among`, or of the next one that is not broken."""
+        train, among = self.splits["train"], range(len(self)) if among is None else among
+
+        def load(number: int) -> tuple[int, np.ndarray]:
+            place = int(among[number])
+            return place, self._read(train, place)
+
+        return next_good(load, index, len(among), self.files)
 
     def _read(self, split: Split, index: int) -> np.ndarray:
         if isinstance(split.pictures, Files):
             path = split.pictures[index]
             return self.taken(read(path, page=self.domains["image"].page), "image", path)
         return to_channels(split.pictures[index], self.domains["image"].channels, split.origin)
+
+
+def few(labels: np.ndarray, count: int, names: Sequence[str], origin: str, seed: int) -> np.ndarray:
+    """Places (count,) in rising order of `count` pictures, equally many of each class, drawn by the seed alone.
+
+    Those of a smaller count are among those of a larger one.
+
+    Args:
+        labels: the classes (N,) of all pictures.
+        names: of the classes.
+        origin: what is said to hold the pictures.
+
+    Raises:
+        UserError: a count that is no multiple of the number of classes, or more of a class than there are.
+    """
+    each, rest = divmod(count, len(names))
+    if count < len(names) or rest:
+        near = max(1, round(count / len(names))) * len(names)
+        raise UserError(
+            f"data.labels is {count}, of {len(names)} classes. It must be a multiple of {len(names)}, equally many of "
+            f"each class; the nearest is {near:,}."
+        )
+    chosen = []
+    for label, name in enumerate(names):
+        places = np.flatnonzero(labels == label)
+        if len(places) < each:
+            most = int(np.bincount(labels, minlength=len(names)).min()) * len(names)
+            remedy = f"Set data.labels to {most:,} at most, or null" if most else "Set it to null"
+            raise UserError(
+                f"data.labels is {count:,}, {each:,} of each of {len(names)} classes, and {origin} has {len(places):,} "
+                f"training pictures of class {name}. {remedy}."
+            )
+        draw = np.random.RandomState(derive(seed, "labels", label) % 2**32)  # its numbers are frozen across versions
+        chosen.append(draw.permutation(places)[:each])
+    return np.sort(np.concatenate(chosen))
 
 
 def _named(found: Found, classes: int | str) -> list[str]:

@@ -74,7 +74,8 @@ class PictureSet:
 
     Attributes:
         sides_of: the recipe's domains that a set of this kind has.
-        labelled: whether a batch also holds "label", (B,) int64, which is not among `keys`.
+        labelled: whether a batch also holds "label", (B,) int64, which is not among `keys`. Where few pictures are
+            labelled it holds these too, as "labelled", and "label" are their classes.
     """
 
     sides_of: ClassVar[tuple[str, ...]] = ("a", "b")

@@ -72,7 +72,7 @@ class Stream:
 class Loader:
     """An endless iterator of {key: (B, C, H, W) float32}; the same pictures for any number of workers and any start.
 
-    Of labelled data a batch also holds "label", (B,) int64.
+    Of labelled data a batch also holds "label", (B,) int64; where few are labelled, of "labelled" beside it.
 
     Args:
         dataset: gives the samples.

@@ -146,6 +146,8 @@ def probe(method, runtime, recipe: Recipe, batch_size: int) -> list[float]:
     batch = {key: torch.rand(batch_size, channels[key], crop, crop) * 2 - 1 for key in method.keys}
     if method.needs_labels:
         batch["label"] = torch.randint(channels["label"], (batch_size,))
+    if method.few_labels:
+        batch["labelled"] = batch[method.keys[0]]
     times: list[float] = []
     warm, spent = True, 0.0
     while True:

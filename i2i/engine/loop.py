@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-import torch
-
 from i2i.engine.schedule import Schedule
 from i2i.seeds import derive
 

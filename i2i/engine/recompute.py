@@ -1,8 +1,9 @@
 """Activation checkpointing: blocks of a network keep their inputs alone, and compute the rest again on the way back.
 
 "Training Deep Nets with Sublinear Memory Cost" (Chen et al., 2016), by `torch.utils.checkpoint` without reentrance. A
-block runs twice, and the second run must be the first over again: it draws the same dropout, and it starts from the
-buffers (BatchNorm's statistics, the vectors of spectral norm) as the first run found them, and leaves them as they are.
+block runs twice, and the second run must be the first over again: it draws the same dropout and noise, and starts from
+the buffers (BatchNorm's statistics, the vectors of spectral norm) as the first run found them, and leaves them as they
+are.
 So gradients and buffers are those of plain training, bit for bit.
 """
 
@@ -14,6 +15,8 @@ from torch import Tensor, is_grad_enabled, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
+
+from i2i.nets.layers import Noise
 
 
 def recompute(net: nn.Module) -> nn.Module:
@@ -52,7 +55,7 @@ def _checkpointed(block: nn.Module, *inputs: Tensor, **kwargs):
     weights = [(parameter, parameter._version) for parameter in block.parameters()]
     buffers = {owner: {name: value.clone() for name, value in owner._buffers.items() if value is not None}
                for owner in block.modules() if owner._buffers}  # fmt: skip
-    draws = any(isinstance(module, _DropoutNd) and module.training for module in block.modules())
+    draws = any(isinstance(module, _DropoutNd | Noise) and module.training for module in block.modules())
     inplace = getattr(_first_layer(block), "inplace", False)  # it would change x, which the second run needs
 
     def run(*inputs):

@@ -82,7 +82,7 @@ def differences(before: Recipe, now: Recipe) -> list[str]:
     old, new = _flat(before.model_dump()), _flat(now.model_dump())
     lines = []
     for key in [*old, *(key for key in new if key not in old)]:
-        was, wants = old.get(key, "(nothing)"), new.get(key, "(nothing)")
+        was, wants = old.get(key), new.get(key)  # a key of later versions is null in an older run
         larger = key == "train.steps" and wants > was
         if was != wants and key not in FREE and not larger:
             rule = "; only a larger number can continue it" if key == "train.steps" else ""

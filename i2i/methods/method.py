@@ -41,7 +41,8 @@ class Method:
     maps: ClassVar[dict[str, tuple[str | None, str]]]  # exported network -> (domain it reads, or None: latents; writes)
     sections: ClassVar[tuple[str, ...]] = ("generator", "discriminator")  # of a recipe, that describe its networks
     generator_takes: ClassVar[str] = "pictures"  # or latents
-    needs_labels: ClassVar[bool] = False  # whether a batch must hold "label", the class of each picture
+    needs_labels: ClassVar[bool] = False  # whether a batch must hold "label", the class of each picture,
+    few_labels: ClassVar[bool] = False  # or of the few in "labelled" alone, beside all others
     adversarial: ClassVar[bool] = True  # whether it has an objective, a constraint, a critic to be augmented
     paired: ClassVar[bool] = True  # whether the pictures of a sample belong together
     previews: ClassVar[int] = 4  # pictures of a kind in a sample grid
@@ -80,7 +81,7 @@ class Method:
     def step(self, batches: Iterator[Batch]) -> Scalars:
         """One update of the generators with their critic updates, on exactly `batches_per_step` batches.
 
-        Each batch is {key: (B, C, H, W) in [-1, 1]}, with "label", (B,) int64, of labelled data. Returns named scalars,
+        Each batch is {key: (B, C, H, W) in [-1, 1]}, of labelled data with "label", (B,) int64. Returns named scalars,
         detached, still on the device.
         """
         raise NotImplementedError
@@ -91,8 +92,7 @@ class Method:
 
     def preview(self, models: Mapping[str, Callable], pictures: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         """Columns of a sample grid, {title: a picture per row}; `models[export]` is what users will run: a translator,
-        called with a picture (which is passed on as it comes: it knows its own domain), or a sampler, with a count.
-        """
+        called with a picture (which is passed on as it comes: it knows its own domain), or a sampler, with a count."""
         raise NotImplementedError
 
     def state(self) -> dict[str, Tensor]:

@@ -1,9 +1,10 @@
-"""The first weights of a network, by name, and spectral normalisation, which comes after them."""
+"""The first weights of a network, by name, and what comes after them: weight and spectral normalisation."""
 
 import math
 import re
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm as _spectral_norm
 
@@ -41,7 +42,9 @@ def init_weights(net: nn.Module, init: str) -> None:
     for module in net.modules():
         if isinstance(module, (*CONVOLUTIONS, nn.Linear)):
             if parametrize.is_parametrized(module):
-                raise ValueError("init_weights got a net with spectral norm; it must come before spectral_normalise.")
+                raise ValueError(
+                    "init_weights got a net whose weights are normalised: it must come before spectral_normalise."
+                )
             _draw(module.weight, scheme, number)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -95,3 +98,42 @@ def spectral_normalise(net: nn.Module) -> None:
     for module in list(net.modules()):
         if isinstance(module, (*CONVOLUTIONS, nn.Linear)):
             _spectral_norm(module)
+
+
+class RowScale(nn.Module):
+    """v -> s v / |v|, row by row: a matrix (units, F) whose rows have the lengths s, (units, 1).
+
+    Args:
+        units: rows.
+        length: of every row at first.
+        trained: whether s is a parameter; else it is a buffer, and only the rows' directions are learnt.
+    """
+
+    def __init__(self, units: int, length: float, trained: bool):
+        super().__init__()
+        scale = torch.full((units, 1), length)
+        if trained:
+            self.scale = nn.Parameter(scale)
+        else:
+            self.register_buffer("scale", scale)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """(units, F), no row of zeros -> (units, F)."""
+        return v * (self.scale / v.norm(dim=1, keepdim=True))
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """v: the weight itself, whose own lengths then say only how fast its directions turn."""
+        return weight
+
+
+def weight_normalise(layer: nn.Linear, length: float, trained: bool) -> None:
+    """Splits the rows of a linear layer into direction and length (Salimans and Kingma, 2016, equation 2).
+
+    Comes after `init_weights`, whose draw is v.
+
+    Args:
+        length: of every row at first, above 0.
+        trained: whether the lengths are, too. The code of Salimans et al. (2016) trains those of D's last layer alone:
+            the other layers cannot outgrow the noise that is added to what they give.
+    """
+    parametrize.register_parametrization(layer, "weight", RowScale(len(layer.weight), length, trained))

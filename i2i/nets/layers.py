@@ -1,5 +1,6 @@
 """What the networks share: the choice of normalisation, activation, padding and upsampling; checks at their doors."""
 
+import math
 from collections import OrderedDict
 from typing import Any, Literal, get_args
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from i2i.registry import nearest
 
-Activation = Literal["relu", "leaky_relu", "tanh"]
+Activation = Literal["relu", "leaky_relu", "tanh", "softplus"]
 Norm = Literal["batch", "instance", "none"]
 Padding = Literal["zero", "reflect", "replicate"]
 Upsample = Literal["deconv", "resize", "subpixel"]
@@ -37,11 +38,26 @@ def has_bias(norm: Norm) -> bool:
 
 
 def activation_layer(activation: Activation) -> nn.Module:
-    """ReLU, LeakyReLU of slope 0.2 below zero, or tanh."""
+    """ReLU, LeakyReLU of slope 0.2 below zero, tanh, or softplus, log(1 + e^x)."""
     one_of("activation", activation, Activation)
-    if activation == "tanh":
-        return nn.Tanh()
+    if activation in ("tanh", "softplus"):
+        return nn.Tanh() if activation == "tanh" else nn.Softplus()
     return nn.ReLU(inplace=True) if activation == "relu" else nn.LeakyReLU(0.2, inplace=True)
+
+
+class Noise(nn.Module):
+    """Adds normal noise of deviation `sigma` to every number in training, from the device's global generator."""
+
+    def __init__(self, sigma: float):
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape and range -> the same shape; in evaluation mode x itself."""
+        return x + self.sigma * torch.randn_like(x) if self.training else x
+
+    def extra_repr(self) -> str:
+        return f"sigma={self.sigma}"
 
 
 class PaddedConv(nn.Conv2d):
@@ -139,6 +155,18 @@ def share(name: str, value: float, usual: str) -> None:
     """ValueError unless `value` is a number from 0 on and below 1; `usual` ends the sentence on what to give."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
         raise ValueError(f"{name} is {value!r}; it must be at least 0 and below 1. Usual is {usual}.")
+
+
+def above_zero(name: str, value: float, usual: str) -> None:
+    """ValueError unless `value` is a finite number above 0; `usual` ends the sentence on what to give."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value!r}; it must be a number above 0. Usual is {usual}.")
+
+
+def not_negative(name: str, value: float, usual: str) -> None:
+    """ValueError unless `value` is a finite number of at least 0; `usual` ends the sentence on what to give."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} is {value!r}; it must be a number of at least 0. Usual is {usual}.")
 
 
 def one_of(name: str, value: str, choices: Any) -> None:

@@ -38,6 +38,11 @@ EVERYTHING = {
         "discriminator={name: maxout, num_layers: 2, width: 4, spectral_norm: true}",
         "train.precision=bf16",
     ),
+    "noise and weight norm": (
+        "ssgan",
+        "generator={name: mlp, num_layers: 2, width: 4, norm: batch, activation: softplus}",
+        "discriminator={name: mlp, num_layers: 3, width: [5, 4, 3], noise_input: 0.6, noise: 0.5, weight_norm: 1.3}",
+    ),
     "bf16, spectral norm, pixel discriminator": (
         "cyclegan",
         "generator={name: resnet, num_blocks: 1, width: 4, upsample: resize}",

@@ -117,7 +117,8 @@ def test_floats_arrays_and_grey_come_to_the_same_features():
     floats = torch.from_numpy(grey).permute(0, 3, 1, 2).float() / 255 * 2 - 1
     rgb = np.repeat(grey, 3, axis=-1)
     for same in (rgb, floats, floats.expand(-1, 3, -1, -1), floats + 1e-4 * (floats < 0.9)):  # rounded to levels
-        assert torch.equal(found.features(same), found.features(grey))
+        # their memory is laid out otherwise, and so other kernels may add in another order
+        assert torch.allclose(found.features(same), found.features(grey), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="2 channels"):
         found.features(pictures(channels=2))
 

@@ -8,6 +8,7 @@ import torch
 import yaml
 from hand_made import (
     CGAN,
+    SSGAN,
     Function,
     Given,
     labelled,
@@ -68,6 +69,15 @@ def on_classes(folder):
     return found
 
 
+def on_few(folder):
+    found = on_digits(folder)
+    found.recipe = recipe(
+        folder, pictures("labelled", folder / "digits", val=4, labels=4, classes=2, a={"channels": 1}), SSGAN
+    )
+    found.data, found.nets = build.dataset(found.recipe), lambda: build.networks(found.recipe)
+    return found
+
+
 def on_pairs(folder):
     for split in ("train", "test"):
         for index in range(2):
@@ -85,11 +95,19 @@ def on_sides(folder):
     return subject(translating("cyclegan", pictures("unpaired", root)), models, folder)
 
 
-SUBJECTS = {"points": on_points, "digits": on_digits, "classes": on_classes, "pairs": on_pairs, "sides": on_sides}
+SUBJECTS = {
+    "points": on_points,
+    "digits": on_digits,
+    "classes": on_classes,
+    "few": on_few,
+    "pairs": on_pairs,
+    "sides": on_sides,
+}
 FITS = {
     "points": {"density", "modes", "parzen"},
     "digits": {"distribution", "linear", "overfitting", "parzen", "sharpness"},
     "classes": {"classes", "distribution", "overfitting", "parzen", "sharpness"},
+    "few": {"distribution", "labelling", "linear", "overfitting", "parzen", "sharpness"},
     "pairs": {"facades-fcn", "paired", "sharpness"},
     "sides": {"sharpness", "unpaired"},
 }
@@ -98,6 +116,7 @@ USUAL = {
     "points": "density",
     "digits": "distribution",
     "classes": "distribution",
+    "few": "distribution",
     "pairs": "paired",
     "sides": "unpaired",
 }

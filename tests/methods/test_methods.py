@@ -164,6 +164,7 @@ def test_domains_of_different_channel_counts(name):
     shapes = dict(zip(method.keys, (1, 5)))
     batch = {key: torch.zeros(1, channels, 32, 32) for key, channels in shapes.items()}
     batch |= {"label": torch.tensor([2])} if method.needs_labels else {}
+    batch |= {"labelled": batch["image"]} if method.few_labels else {}
     assert all(torch.isfinite(value) for value in method.step(iter([batch])).values())
 
 
@@ -215,7 +216,8 @@ def test_every_picture_that_a_discriminator_sees_was_augmented(name):
                 continue
             assert corners
             if group == "D":
-                assert len(corners) == 3, "real and fake in the D step, fake in the G step"
+                matched = 2 if name == "ssgan" else 0  # labelled ones in the D step, real ones in the G step
+                assert len(corners) == 3 + matched, "real and fake in the D step, fake in the G step"
                 assert all(bool((corner == mark).all()) for corner in corners), net
             else:
                 assert not any(bool((corner == mark).any()) for corner in corners), net
@@ -275,6 +277,10 @@ def test_critique_gives_every_discriminators_logits_on_real_pictures_and_on_thos
             z, y = torch.rand(2, 100) * 2 - 1, torch.tensor([0, 1])
             told = (y,) if name == "cgan" else ()
             expected = {"D": tuple(method.D(x, *told)[:, :1] for x in (first, method.G(z, y)))}
+        elif name == "ssgan":
+            torch.manual_seed(5)
+            z = torch.rand(2, 100) * 2 - 1
+            expected = {"D": tuple(method.D(x).logsumexp(1, keepdim=True) for x in (first, method.G(z)))}
         elif name == "pix2pix":
             pairs = [torch.cat((first, y), 1) for y in (second, method.G(first))]
             expected = {"D": tuple(map(method.D, pairs))}

@@ -1,6 +1,7 @@
 """Perceptrons against products worked by hand, their counts of parameters, and what their arguments mean."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -23,7 +24,12 @@ def layers(net):
     return [module for module in net.modules() if isinstance(module, nn.Linear)]
 
 
-ACTIVATIONS = {"relu": lambda v: max(v, 0.0), "leaky_relu": lambda v: max(v, 0.2 * v), "tanh": math.tanh}
+ACTIVATIONS = {
+    "relu": lambda v: max(v, 0.0),
+    "leaky_relu": lambda v: max(v, 0.2 * v),
+    "tanh": math.tanh,
+    "softplus": lambda v: math.log1p(math.exp(v)),
+}
 OUTPUTS = {"linear": lambda v: v, "tanh": math.tanh, "sigmoid": lambda v: 2 / (1 + math.exp(-v)) - 1}
 
 
@@ -153,3 +159,107 @@ def test_gradients_of_both_orders(activation):
     x = torch.rand(2, 1, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(net, (x,), eps=1e-7, atol=1e-5)
     assert torch.autograd.gradgradcheck(net, (x,), eps=1e-7, atol=1e-5)
+
+
+# -- the discriminator of the semi-supervised GAN
+
+
+def test_layers_of_several_widths():
+    """The paper's D on MNIST: 784-1000-500-250-250-250-10."""
+    net = MLPDiscriminator(1, 28, None, 10, num_layers=5, width=[1000, 500, 250, 250, 250])
+    sizes = [784, 1000, 500, 250, 250, 250, 10]
+    assert [(layer.in_features, layer.out_features) for layer in layers(net)] == list(pairwise(sizes))
+    assert count(net) == sum(a * b + b for a, b in pairwise(sizes)) == 1_538_760
+    equal = MLPDiscriminator(1, 4, num_layers=2, width=[7, 7]).state_dict()
+    assert {k: v.shape for k, v in equal.items()} == {
+        k: v.shape for k, v in MLPDiscriminator(1, 4, num_layers=2, width=7).state_dict().items()
+    }
+
+
+def test_widths_that_do_not_fit_are_refused_in_words():
+    with pytest.raises(ValueError, match=r"width is \[3, 4\], of 2 numbers, and num_layers is 3\. .*or num_layers 2\."):
+        MLPDiscriminator(1, 2, num_layers=3, width=[3, 4])
+    with pytest.raises(ValueError, match=r"width is 0; it must be a whole number of at least 1"):
+        MLPDiscriminator(1, 2, num_layers=2, width=[3, 0])
+
+
+def test_noise_comes_before_every_linear_layer_and_is_not_in_the_features():
+    """All weights 0 but for ones on the diagonal: what goes on, less what was seen, is the noise of that place."""
+    torch.manual_seed(0)
+    side = 60
+    net = MLPDiscriminator(1, side, None, side**2, num_layers=2, width=side**2, noise_input=0.6, noise=0.25)
+    for layer in layers(net):
+        with torch.no_grad():
+            layer.weight.copy_(torch.eye(side**2))
+            layer.bias.zero_()
+    x = torch.full((1, 1, side, side), 9.0)  # far from the kink of the activation
+    logits, (first, second) = net.train()(x, features=True)
+    found = [first - 9.0, second - first, logits - second]
+    for noise, sigma in zip(found, (0.6, 0.25, 0.25), strict=True):
+        assert noise.std().item() == pytest.approx(sigma, rel=0.06) and abs(noise.mean().item()) < 4 * sigma / side
+    assert abs(torch.corrcoef(torch.cat(found[1:]))[0, 1].item()) < 0.1, "each place draws its own"
+    logits, (first, second) = net.eval()(x, features=True)
+    assert all((each == 9.0).all() for each in (first, second, logits))
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    net(x)
+    assert torch.equal(torch.rand(3), expected), "in evaluation mode nothing is drawn"
+
+
+def test_no_noise_on_a_class():
+    net = MLPDiscriminator(1, 2, 3, num_layers=1, width=3, noise_input=5.0, activation="relu")
+    with torch.no_grad():
+        net.blocks[0].linear.weight.copy_(torch.cat((torch.zeros(3, 4), torch.eye(3)), dim=1))
+        net.blocks[0].linear.bias.zero_()
+    _, (seen,) = net(torch.zeros(2, 1, 2, 2), torch.tensor([2, 0]), features=True)
+    assert seen.tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+
+
+def test_rows_keep_their_length_but_for_the_last_layer():
+    """v = (3, 4), length 2: the row is (1.2, 1.6), and so for every multiple of v; the gradient is across v."""
+    net = MLPDiscriminator(1, 2, None, 2, num_layers=2, width=[3, 2], weight_norm=2.0).double()
+    for layer in layers(net):
+        assert torch.allclose(layer.weight.norm(dim=1), torch.full((len(layer.weight),), 2.0, dtype=torch.float64))
+    names = {name for name, _ in net.named_parameters() if name.endswith("scale")}
+    assert names == {"head.parametrizations.weight.0.scale"}
+    assert {name for name, _ in net.named_buffers()} == {
+        f"blocks.{i}.linear.parametrizations.weight.0.scale" for i in (0, 1)
+    }
+    v = net.head.parametrizations.weight.original
+    for factor in (1.0, 10.0):
+        with torch.no_grad():
+            v.copy_(factor * torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+        assert net.head.weight.tolist() == [pytest.approx([1.2, 1.6]), pytest.approx([0.0, 2.0])]
+        (slope,) = torch.autograd.grad(net.head.weight[0, 0], v)
+        # d(2 v1 / |v|) / dv = 2 (v2^2, -v1 v2) / |v|^3: the longer v, the slower its direction turns
+        assert slope[0].tolist() == pytest.approx([2 * 16 / 125 / factor, -2 * 12 / 125 / factor])
+        assert slope[1].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("norm", [0.0, -1.0, math.inf, True])
+def test_a_length_that_is_none_and_two_norms_are_refused_in_words(norm):
+    with pytest.raises(ValueError, match=r"weight_norm is .*; it must be a number above 0\. Usual is null"):
+        MLPDiscriminator(1, 2, weight_norm=norm)
+    with pytest.raises(ValueError, match=r"weight_norm is 1\.3 and spectral_norm true.* Set weight_norm to null"):
+        MLPDiscriminator(1, 2, weight_norm=1.3, spectral_norm=True)
+
+
+@pytest.mark.parametrize("name", ["noise", "noise_input"])
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, True])
+def test_a_deviation_that_is_none_is_refused_in_words(name, value):
+    with pytest.raises(ValueError, match=rf"{name} is .*; it must be a number of at least 0\. Usual is"):
+        MLPDiscriminator(1, 2, **{name: value})
+
+
+def test_without_them_it_is_the_network_that_it_was():
+    """Names, first weights and outputs, recorded before there was noise, a list of widths or weight norm."""
+    torch.manual_seed(0)
+    net = MLPDiscriminator(1, 2, num_layers=2, width=3)
+    assert list(net.state_dict()) == [
+        *("blocks.0.linear.weight", "blocks.0.linear.bias", "blocks.1.linear.weight", "blocks.1.linear.bias"),
+        *("head.weight", "head.bias"),
+    ]
+    x = torch.linspace(-1, 1, 8).reshape(2, 1, 2, 2)
+    assert net(x).flatten().tolist() == pytest.approx([-0.318373441696167, -0.30782151222229004], abs=1e-6)
+    assert torch.rand(()).item() == pytest.approx(0.9320003986358643), "nothing more is drawn"

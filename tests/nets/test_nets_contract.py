@@ -176,7 +176,10 @@ def test_the_class_says_how_it_is_built_and_what_it_takes(kind, name):
 @pytest.mark.parametrize(("kind", "name"), NETS)
 def test_the_signature_is_enough_for_a_recipe(kind, name):
     for argument, (annotation, default) in parameters_of(kind, name).items():
-        plain = annotation in (int, float, bool, str, str | None) or typing.get_origin(annotation) is typing.Literal
+        plain = (
+            annotation in (int, float, bool, str, str | None, float | None, int | list[int])
+            or typing.get_origin(annotation) is typing.Literal
+        )
         assert plain, f"{argument} is annotated {annotation}"
         assert default is not inspect.Parameter.empty, f"{argument} has no default"
 
@@ -257,7 +260,7 @@ def test_in_place_activations_change_nothing(kind, name, args):
     net = still(build(kind, name, init="kaiming", **args).double())
     plain = copy.deepcopy(net)
     in_place = [module for module in plain.modules() if getattr(module, "inplace", False)]
-    assert in_place or name == "maxout" or args["activation"] == "tanh"
+    assert in_place or name == "maxout" or args["activation"] in ("tanh", "softplus")
     for module in in_place:
         module.inplace = False
     results = []

@@ -24,6 +24,7 @@ GAN = {
     "train": {"steps": 60, "batch_size": 16, "log_every": 20, "sample_every": None, "save_every": 20, "tracker": None},
 }
 CGAN = {**GAN, "method": {**GAN["method"], "name": "cgan"}}
+SSGAN = {**GAN, "method": {**GAN["method"], "name": "ssgan", "objective": "minimax"}}
 VAE = {
     "method": {"name": "vae", "latent": 2, "likelihood": "gaussian"},
     "generator": {"name": "mlp", "num_layers": 1, "width": 8, "output": "tanh"},

@@ -31,6 +31,7 @@ SMALL = {
     ],
     "cgan": CLASSED,
     "acgan": CLASSED,
+    "ssgan": [*CLASSED, "data.labels=6"],
     "vae": [
         "generator={name: mlp, num_layers: 1, width: 8}",
         "encoder={name: mlp, num_layers: 1, width: 8}",
@@ -57,7 +58,7 @@ DISCRIMINATORS = {
 }
 RECIPES = {
     "pix2pix": "pix2pix_facades", "cyclegan": "cyclegan_horse2zebra", "gan": "gan_mnist", "cgan": "cgan_mnist",
-    "acgan": "acgan_mnist", "vae": "vae_mnist",
+    "acgan": "acgan_mnist", "ssgan": "ssgan_mnist", "vae": "vae_mnist",
 }  # fmt: skip
 
 
@@ -79,9 +80,12 @@ def batches(
     """`count` random batches in [-1, 1] for a method, with classes in turn where it needs some."""
     generator = torch.Generator().manual_seed(seed)
     shape = (batch_size, channels, size, size)
-    labels = {"label": torch.arange(batch_size) % method.G.classes} if method.needs_labels else {}
+    labels = {}
+    if method.needs_labels:
+        labels["label"] = torch.arange(batch_size) % (method.D.outputs if method.few_labels else method.G.classes)
+    keys = (*method.keys, "labelled") if method.few_labels else method.keys
     return [
-        {key: torch.rand(shape, generator=generator, dtype=dtype) * 2 - 1 for key in method.keys} | labels
+        {key: torch.rand(shape, generator=generator, dtype=dtype) * 2 - 1 for key in keys} | labels
         for _ in range(count)
     ]
 

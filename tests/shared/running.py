@@ -47,6 +47,10 @@ ARGUMENTS = {
     ],
     "cgan": ["cgan_mnist", "discriminator={name: maxout, num_layers: 1, width: 8}", *CLASSED],
     "acgan": ["acgan_mnist", "discriminator={name: mlp, num_layers: 1, width: 8, dropout: 0.2}", *CLASSED],
+    "ssgan": [
+        "ssgan_mnist", *CLASSED, "data.labels=10", "evaluate={protocol: labelling, every: 4}",
+        "discriminator={name: mlp, num_layers: 2, width: [8, 6], noise_input: 0.3, noise: 0.5, weight_norm: 1.3, init: normal_0.1}",
+    ],
     "vae": [
         "vae_mnist", "generator={name: mlp, num_layers: 1, width: 16, output: linear}", "encoder={name: mlp, num_layers: 1, width: 8}",
         "method.likelihood=gaussian", "method.latent=60", "train.batch_size=4", "evaluate={}",

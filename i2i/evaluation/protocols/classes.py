@@ -31,8 +31,9 @@ class Classes(Protocol):
 
     @staticmethod
     def refuses(recipe):
-        name = recipe.method.name
-        return None if METHODS.get(name).needs_labels else f"{name} is asked for no class, so that none can be missed"
+        method = METHODS.get(recipe.method.name)
+        told = method.needs_labels and not method.few_labels
+        return None if told else f"{recipe.method.name} is asked for no class, so that none can be missed"
 
     def words(self, subject, split):
         return (
