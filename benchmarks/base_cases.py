@@ -13,56 +13,32 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from trained import markdown, over_seeds, run_of, values_of
 
 NAMES = ("dcgan_mnist", "lsgan_mnist", "wgan_mnist", "wgan_gp_mnist", "sngan_mnist")
+MEASURES = {
+    "FID": "fid.fid",
+    "KID": "kid",
+    "precision": "precision_recall.precision",
+    "recall": "precision_recall.recall",
+}
 ROWS, COLUMNS = 4, 10  # samples of a panel
-
-
-def run_of(root: Path, name: str, seed: int, settings: list[str]) -> Path:
-    """The run folder, trained to its end."""
-    import i2i
-
-    overrides = [f"train.seed={seed}", *settings]
-    return i2i.train(name, overrides, run=root / f"{name}-{seed}", device="cpu")
-
-
-def values_of(run: Path, settings: list[str]) -> dict:
-    """What the protocol `distribution` measured of the last weights on test, now or before."""
-    import i2i
-    from i2i.infer.runs import read_recipe
-
-    steps = read_recipe(run).train.steps
-    for attempt in ("kept", "measured"):
-        file = run / "evaluation.json"
-        entries = json.loads(file.read_text())["evaluations"] if file.is_file() else []
-        for entry in entries:
-            if (
-                entry["checkpoint"]["step"] == steps
-                and entry["protocol"] == "distribution"
-                and entry["split"] == "test"
-            ):
-                return entry["values"]
-        if attempt == "kept":
-            i2i.evaluate(run, "distribution", settings, device="cpu")
-    raise SystemExit(f"{run} has no score of its last step on test.")
 
 
 def table(found: dict[str, list[dict]]) -> str:
     """Markdown: mean over seeds and deviation of one seed, for each recipe."""
-    measures = {
-        "FID": ("fid", "fid"), "KID": ("kid", "mean"), "precision": ("precision_recall", "precision"),
-        "recall": ("precision_recall", "recall"),
-    }  # fmt: skip
-    lines = [f"| recipe | steps of G | of D | {' | '.join(measures)} |", "| --- " * (len(measures) + 3) + "|"]
+    rows = []
     for name, values in found.items():
-        cells = []
-        for section, key in measures.values():
-            each = [value[section][key] for value in values]
-            spread = f" +- {np.std(each, ddof=1):.2g}" if len(each) > 1 else ""
-            cells.append(f"{np.mean(each):.3g}{spread}")
         steps, critic = steps_of(name)
-        lines.append(f"| `{name}` | {steps:,} | {steps * critic:,} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(
+            [
+                f"`{name}`",
+                f"{steps:,}",
+                f"{steps * critic:,}",
+                *(over_seeds(values, path) for path in MEASURES.values()),
+            ]
+        )
+    return markdown(["recipe", "steps of G", "of D", *MEASURES], rows)
 
 
 def steps_of(name: str) -> tuple[int, int]:
@@ -122,8 +98,8 @@ def main(arguments: Iterable[str] | None = None):
     found: dict[str, list[dict]] = {name: [] for name in asked.names}
     for seed in range(asked.seeds):
         for name in asked.names:
-            run = run_of(asked.root, name, seed, asked.settings)
-            found[name].append(values_of(run, where))
+            run = run_of(asked.root / f"{name}-{seed}", name, [f"train.seed={seed}", *asked.settings])
+            found[name].append(values_of(run, "distribution", where))
             print(f"{name}, seed {seed}: FID {found[name][-1]['fid']['fid']:.2f}", flush=True)
     picture({name: asked.root / f"{name}-0" for name in asked.names}, asked.out)
     print(f"\n{asked.seeds} seeds\n\n{table(found)}")
