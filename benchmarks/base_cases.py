@@ -4,7 +4,8 @@
 
 Trains recipes/NAME.yaml with the seeds 0, 1, ..., scores the last weights of each run by the protocol distribution on
 the test pictures, prints one table, and draws samples of seed 0 and the Wasserstein estimates of the two critics that
-have one. What is trained and scored already is not done again: the same command goes on where it was stopped.
+have one. What is trained and scored already is not done again: the same command goes on where it was stopped. Scores in
+--results need no run folder; where those of seed 0 are gone there is no picture.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from trained import markdown, over_seeds, run_of, values_of
+from trained import markdown, over_seeds, scored
 
 NAMES = ("dcgan_mnist", "lsgan_mnist", "wgan_mnist", "wgan_gp_mnist", "sngan_mnist")
 MEASURES = {
@@ -90,6 +91,9 @@ def main(arguments: Iterable[str] | None = None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="*", help="data.path=FOLDER, or any other override of all recipes")
     parser.add_argument("--root", type=Path, default=Path("runs/base_cases"), help="where the run folders are")
+    parser.add_argument(
+        "--results", type=Path, default=Path("benchmarks/results/base_cases"), help="where scores are kept"
+    )
     parser.add_argument("--out", type=Path, default=Path("base-cases.png"))
     parser.add_argument("--names", nargs="+", default=list(NAMES))
     parser.add_argument("--seeds", type=int, default=3)
@@ -98,10 +102,12 @@ def main(arguments: Iterable[str] | None = None):
     found: dict[str, list[dict]] = {name: [] for name in asked.names}
     for seed in range(asked.seeds):
         for name in asked.names:
-            run = run_of(asked.root / f"{name}-{seed}", name, [f"train.seed={seed}", *asked.settings])
-            found[name].append(values_of(run, "distribution", where))
+            run, overrides = asked.root / f"{name}-{seed}", [f"train.seed={seed}", *asked.settings]
+            found[name].append(scored(run, name, overrides, "distribution", where, results=asked.results))
             print(f"{name}, seed {seed}: FID {found[name][-1]['fid']['fid']:.2f}", flush=True)
-    picture({name: asked.root / f"{name}-0" for name in asked.names}, asked.out)
+    runs = {name: asked.root / f"{name}-0" for name in asked.names}
+    if all(run.is_dir() for run in runs.values()):
+        picture(runs, asked.out)
     print(f"\n{asked.seeds} seeds\n\n{table(found)}")
 
 

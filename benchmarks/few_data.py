@@ -6,7 +6,7 @@
 
 mnist: 500 of 50,000 digits (data.limit). cats: the pictures of data.path, some of them in a folder val; --features
 names the net that distances are measured in. facades: 40, 100 and all 400 pairs at 128 px. What is trained and scored
-already is not done again: the same command goes on where it was stopped.
+already is not done again: the same command goes on where it was stopped, and scores in --results need no run folder.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from trained import markdown, over_seeds, run_of, values_of
+from trained import markdown, over_seeds, scored
 
 POLICIES = {"without": "[]", "with": "[color, translation, cutout]"}
 SMALL_PIX2PIX = (
@@ -96,6 +96,9 @@ def main():
     parser.add_argument("study", choices=("mnist", "cats", "facades"))
     parser.add_argument("settings", nargs="*", help="data.path=FOLDER, or any other override of the recipe")
     parser.add_argument("--root", type=Path, default=Path("runs/few_data"), help="where the run folders are")
+    parser.add_argument(
+        "--results", type=Path, default=Path("benchmarks/results/few_data"), help="where scores are kept"
+    )
     parser.add_argument("--out", type=Path, default=Path("few-data.png"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--features", help="the feature net of cats")
@@ -111,15 +114,21 @@ def main():
                 run = asked.root / f"{asked.study}-{shown.replace(',', '')}-{augmented}-{seed}"
                 less = [] if limit is None else [f"data.limit={limit}"]
                 overrides = [*chosen.overrides, *less, f"augment.policy={policy}", f"train.seed={seed}"]
-                run_of(run, chosen.recipe, [*overrides, *asked.settings])
+                overrides += asked.settings
                 for heading, (protocol, _, given) in chosen.measures.items():
-                    found[heading].append(values_of(run, protocol, [*given, *where], chosen.split))
-                if seed == 0:
+                    settings = [*given, *where]
+                    found[heading].append(
+                        scored(
+                            run, chosen.recipe, overrides, protocol, settings, split=chosen.split, results=asked.results
+                        )
+                    )
+                if seed == 0 and run.is_dir():
                     panels[f"{shown} pictures, {augmented} DiffAugment"] = samples(run)
             cells = [over_seeds(values, chosen.measures[heading][1]) for heading, values in found.items()]
             rows.append([shown, augmented, *cells])
             print(markdown(["pictures", "DiffAugment", *chosen.measures], rows), flush=True)
-    picture(panels, asked.out)
+    if len(panels) == len(rows):
+        picture(panels, asked.out)
 
 
 if __name__ == "__main__":

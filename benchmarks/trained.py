@@ -2,46 +2,58 @@
 
 import json
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def run_of(path: Path, recipe: str, overrides: Sequence[str]) -> Path:
-    """The run folder, trained to its end; one that was stopped goes on, one that is done is left as it is."""
-    import i2i
+def scored(
+    run: Path,
+    recipe: str,
+    overrides: Sequence[str],
+    protocol: str,
+    settings: Sequence[str] = (),
+    *,
+    split: str = "test",
+    results: Path,
+) -> dict[str, Any]:
+    """What a protocol measures of the last step of a run on a split.
 
-    return i2i.train(recipe, overrides, run=path, device="cpu")
-
-
-def values_of(run: Path, protocol: str, settings: Sequence[str] = (), split: str = "test") -> dict[str, Any]:
-    """What a protocol measured of the run's last step on a split, now or before with the same arguments.
+    The run is trained to its end where it was not, and scored where it was not. Its entry is then added to
+    results/<name of the run folder>.json, with the day, and taken from there ever after, without the run.
 
     Args:
+        overrides: of the recipe, as in `i2i train`.
         settings: "key=value" of the protocol's arguments, and "data.path=FOLDER" where the data lie elsewhere.
     """
     import i2i
     from i2i.config import override
     from i2i.infer.runs import read_recipe
 
-    steps = read_recipe(run).train.steps
+    file = results / f"{run.name}.json"
+    kept = json.loads(file.read_text()) if file.is_file() else []
     wanted = dict(override(text) for text in settings if not text.startswith("data."))
 
-    def kept() -> dict[str, Any] | None:
-        file = run / "evaluation.json"
-        for entry in json.loads(file.read_text())["evaluations"] if file.is_file() else []:
-            same = entry["protocol"] == protocol and entry["split"] == split and entry["checkpoint"]["step"] == steps
+    def found(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        for entry in entries:
+            same = entry["protocol"] == protocol and entry["split"] == split
             if same and wanted.items() <= entry["arguments"].items():
-                return entry["values"]
+                return entry
         return None
 
-    if (values := kept()) is None:
-        i2i.evaluate(run, protocol, settings, device="cpu")
-        values = kept()
-    if values is None:
-        raise SystemExit(f"{run} has no score of step {steps:,} on {split} by {protocol}.")
-    return values
+    if (entry := found(kept)) is None:
+        i2i.train(recipe, overrides, run=run, device="cpu")
+        steps = read_recipe(run).train.steps
+        entries = i2i.evaluate(run, protocol, settings, device="cpu")
+        entry = found([each for each in entries if each["checkpoint"]["step"] == steps])
+        if entry is None:
+            raise SystemExit(f"{run} has no score of step {steps:,} on {split} by {protocol}.")
+        entry |= {"day": date.today().isoformat(), "recipe": recipe}
+        results.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps([*kept, entry], indent=1) + "\n")
+    return entry["values"]
 
 
 def at(values: dict[str, Any], path: str) -> float:
