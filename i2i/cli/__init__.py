@@ -115,6 +115,9 @@ def translate(
         int | None, typer.Option(min=1, help="Translate with the shorter side at this size, then resize back.")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="So many outputs of each picture, under different noise.")] = 1,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Also draw OUT/sheet.png: each input in a row with its outputs.")
+    ] = False,
     paired: Annotated[
         bool, typer.Option("--paired", help="The files hold input and target side by side; take the input.")
     ] = False,
@@ -126,6 +129,7 @@ def translate(
     i2i translate some_folder/
     i2i translate scan.tif --model runs/mine --out translated
     i2i translate testB --model runs/cyclegan_horse2zebra --direction ba --size 256
+    i2i translate labels --model runs/pix2pix_facades --samples 4 --sheet
     """
     from i2i.engine.progress import bar
     from i2i.infer.folder import translate as run
@@ -133,7 +137,7 @@ def translate(
     with bar("translating") as advance:
         report = run(
             paths, model=model, out=out, direction=direction and direction.value, size=size, samples=samples,
-            paired=paired, page=page, device=device.value, say=aside, progress=advance,
+            sheet=sheet, paired=paired, page=page, device=device.value, say=aside, progress=advance,
         )  # fmt: skip
     if report.failed:
         raise typer.Exit(1)

@@ -15,6 +15,7 @@ from i2i.data.pictures import Header, Picture
 from i2i.errors import UserError
 from i2i.infer import models
 from i2i.infer.convert import suffix_of
+from i2i.infer.sheet import NAME, ROWS, Sheet
 from i2i.infer.translator import CLIPPED, Translator
 
 FOLDER = "translated"  # in the run folder, or beside the weights file
@@ -41,10 +42,11 @@ class Job(NamedTuple):
 
 @dataclass
 class Report:
-    """What `translate` did: the files it wrote and the inputs that it could not use."""
+    """What `translate` did: the files it wrote, the inputs that it could not use, the sheet that it drew."""
 
     written: list[Path] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    sheet: Path | None = None
 
 
 def translate(
@@ -56,6 +58,7 @@ def translate(
     page: int | None = None,
     size: int | None = None,
     samples: int = 1,
+    sheet: bool = False,
     paired: bool = False,
     device: str = "auto",
     say: Callable[[str], None] = print,
@@ -82,6 +85,7 @@ def translate(
             on, if its recipe names one. Without either such a file fails.
         size: translate with the shorter side at this size, then resize back; None keeps every pixel as it is.
         samples: outputs of each picture, under different noise, numbered <stem>_0.png, ...
+        sheet: also draws `out/sheet.png`: a row for each of the first inputs, with its outputs beside it.
         paired: the files hold input and target side by side; take the input's half.
         say: takes each line for the user.
         progress: called with (pictures done, pictures in all).
@@ -106,14 +110,16 @@ def translate(
     page = translator.page(page)
     headers = {job: _header(job.source, page) for job in jobs}
     outputs = {job: _outputs(job, headers[job], translator.output, samples) for job in jobs}
-    _refuse_overwriting(jobs, outputs)
+    _refuse_overwriting(jobs, outputs, base / NAME if sheet else None)
     make_folders({job.folder for job in jobs})
     say(f"translating with {file} (step {translator.meta.get('step', 'unknown')})")
-    work = _Work(translator, translator.meta.get("side") if paired else None, page, size, report, say)
+    half, shown = translator.meta.get("side") if paired else None, Sheet(translator, ROWS if sheet else 0)
+    work = _Work(translator, half, page, size, shown, report, say)
     for done, job in enumerate(jobs, start=1):
         work.do(job, headers[job], outputs[job])
         if progress is not None:
             progress(done, len(jobs))
+    work.draw(base / NAME)
     work.sum_up(base)
     return report
 
@@ -126,6 +132,7 @@ class _Work:
     half: str | None
     page: int | None
     size: int | None
+    sheet: Sheet
     report: Report
     say: Callable[[str], None]
     counts: Counter = field(default_factory=Counter)
@@ -138,9 +145,12 @@ class _Work:
                 raise header
             picture = _half(pictures.read(job.source, page=self.page), self.half, name)
             self.hint(picture, name)
+            shown = []
             for sample, path in enumerate(outputs):
                 made = self.translator.picture(picture, size=self.size, sample=sample, name=name)
                 self.write(path, made)
+                shown += [made.pixels] if self.sheet.rows else []
+            self.sheet.add(picture.pixels, shown)
         except _DiskError:
             raise
         except UserError as error:
@@ -159,6 +169,12 @@ class _Work:
             count = len(self.report.written)
             raise _DiskError(f"{path} cannot be written: {error.strerror}; {count} pictures were, before it.") from None
         self.report.written.append(path)
+
+    def draw(self, path: Path) -> None:
+        try:
+            self.report.sheet = self.sheet.draw(path)
+        except OSError as error:
+            raise _DiskError(f"{path} cannot be written: {error.strerror}; the pictures were, before it.") from None
 
     def hint(self, picture: Picture, name: str) -> None:
         """Advice, each kind once a call."""
@@ -184,6 +200,8 @@ class _Work:
                 self.say(f"{self.counts[kind]} of the pictures: {notes.get(kind, f'changed on reading ({kind})')}")
         failed = f"; {len(self.report.failed)} failed" if self.report.failed else ""
         self.say(f"{len(self.report.written)} pictures written to {base}{failed}")
+        if self.report.sheet is not None:
+            self.say(f"{self.report.sheet}: inputs and outputs side by side")
 
 
 class _DiskError(UserError):
@@ -288,7 +306,7 @@ def _suffix(source: Path, header: Header, output: Domain) -> str:
 # -- what is refused before anything is written
 
 
-def _refuse_overwriting(jobs: list[Job], outputs: dict[Job, list[Path]]) -> None:
+def _refuse_overwriting(jobs: list[Job], outputs: dict[Job, list[Path]], sheet: Path | None) -> None:
     """Files are compared by what they are on the disk: links, `..` and the case of letters make no difference."""
     inputs = {key: job.source for job in jobs if (key := _identity(job.source))}
     taken: dict[str, Path] = {}
@@ -303,6 +321,9 @@ def _refuse_overwriting(jobs: list[Job], outputs: dict[Job, list[Path]]) -> None
                     f"{other} and {job.source} would both become {path}, and one overwrite the other; translate them "
                     "one after the other, with --out DIR."
                 )
+    if sheet is not None and ((source := inputs.get(_identity(sheet) or ())) or os.path.normpath(sheet) in taken):
+        what = f"the input {source}" if source else f"the output of {taken[os.path.normpath(sheet)]}"
+        raise UserError(f"the sheet {sheet} would overwrite {what}; leave --sheet out, or choose another --out DIR.")
 
 
 def _refuse_options(translator: Translator, file: Path, size: int | None, samples: int, paired: bool) -> None:

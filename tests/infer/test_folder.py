@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -149,6 +150,33 @@ class TestOutputs:
         assert {path.read_bytes() for path in again.written} == outputs
         one = translate("in", model=run, out="one", device="cpu").written[0]
         assert one.read_bytes() == report.written[0].read_bytes()
+
+    def test_a_sheet_shows_each_input_under_every_noise(self, run_folder, say):
+        run = run_folder("n", net="noisy", norm="batch", dropout=True)
+        draw("in/a.png", (96, 96))
+        draw("in/b.png", (128, 64), channels=1)
+        Path("in/broken.png").write_bytes(b"no picture")
+        report = translate("in", model=run, samples=3, sheet=True, device="cpu", say=say)
+        assert report.sheet == run / "translated" / "sheet.png" and "sheet.png: inputs and outputs" in say.text
+        assert len(report.written) == 6 and report.sheet not in report.written and len(report.failed) == 1
+        sheet = pictures.read(report.sheet).pixels
+        for path in (*report.written, Path("in/a.png")):
+            cell = pictures.read(path).pixels
+            distance = cv2.matchTemplate(sheet, cell, cv2.TM_SQDIFF)
+            assert distance.min() < 1e-6 * distance.max(), path  # its sums are float32
+        assert translate("in", model=run, out="plain", device="cpu").sheet is None
+        assert not Path("plain/sheet.png").exists()
+
+    def test_a_sheet_overwrites_nothing(self, run_folder):
+        run = run_folder("n", net="noisy", norm="batch", dropout=True)
+        draw("out/sheet.png")
+        with pytest.raises(
+            UserError, match=r"out/sheet.png would overwrite the input out/sheet.png; leave --sheet out"
+        ):
+            translate("out/sheet.png", model=run, out="out", samples=2, sheet=True, device="cpu")
+        with pytest.raises(UserError, match=r"other/sheet.png would overwrite the output of out/sheet.png"):
+            translate("out/sheet.png", model=run, out="other", sheet=True, device="cpu")
+        assert not Path("other").exists()
 
     def test_size_keeps_the_size_of_the_output(self, run):
         draw("in/a.png", (70, 90))
