@@ -24,7 +24,7 @@ TASKS = {
     ],
     "cyclegan": ["horse2zebra", "apple2orange", "summer2winter", "monet2photo", "maps", "facades"],
     "gan": ["mnist", "cifar10", "gaussian1d", "ring2d"],
-    "cgan": ["mnist"],
+    "cgan": ["mnist", "projection_mnist", "dcgan_mnist"],
     "acgan": ["mnist"],
     "vae": ["mnist"],
 }
@@ -44,6 +44,7 @@ MADE_UP = {"pix2pix_synthetic", "gan_gaussian1d", "gan_ring2d"}  # as much data 
 UNPUBLISHED = {"pix2pix_synthetic"}  # no paper
 PAPERS = (
     r"\((Isola|Zhu|Odena|Metz) et al\., 2017[,;)]|\((Goodfellow et al|Kingma and Welling|Mirza and Osindero)\.?, 2014"
+    r"|\(Miyato and Koyama, 2018[,;)]"
 )
 SECTIONS = ("generator", "discriminator", "encoder")
 every_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
