@@ -281,7 +281,7 @@ def test_a_convolutional_auxiliary_classifier_names_the_class_beside_its_judgeme
     calls, _ = recorded(method)
     (batch,) = batches(method, 1, size=16, batch_size=3)
     scalars = method.step(iter([batch]))
-    assert scalars.keys() == {"loss/D", "loss/D_class", "loss/G", "loss/G_class"}
+    assert {"loss/D_class", "loss/G_class"} <= scalars.keys() and all(map(torch.isfinite, scalars.values()))
     assert [len(args) for args in calls["D"]] == [1, 1, 1] and method.D.classes is None
     assert method.D(batch["image"]).shape == (3, 1 + 3)
     assert torch.equal(calls["G"][0][1], batch["label"])
