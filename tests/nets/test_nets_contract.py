@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+from watching import NoHostReads
 
 from i2i.nets import DISCRIMINATORS, ENCODERS, GENERATORS
 from i2i.nets.layers import ConditionalNorm
@@ -442,6 +443,16 @@ def test_classes_that_are_missing_not_wanted_or_of_another_kind_are_refused_in_w
     if "condition" in way:
         with pytest.raises(ValueError, match="condition is 'inptu'; it must be one of .*Did you mean 'input'"):
             build(kind, name, condition="inptu")
+
+
+@told_each_way
+def test_a_step_does_not_read_the_classes(kind, name, way, monkeypatch):
+    """A device would have to be waited for."""
+    net = build(kind, name, **way)
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: pytest.fail("read"))
+    with NoHostReads() as watch:
+        called(net.train(), inputs(net)).sum().backward()
+    assert watch.count > 10
 
 
 READ = {"dcgan": lambda x: x.flatten(1), "resnet_gan": lambda x: x.relu().sum((2, 3))}  # what the last layer reads
