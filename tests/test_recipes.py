@@ -29,12 +29,20 @@ TASKS = {
     "wgan": ["mnist"],
     "wgan_gp": ["mnist", "cifar10"],
     "sngan": ["mnist", "cifar10"],
-    "cgan": ["mnist"],
+    "cgan": ["mnist", "projection_mnist"],
+    "dcgan_conditional": ["mnist"],
     "acgan": ["mnist"],
     "ssgan": ["mnist"],
     "vae": ["mnist"],
 }
-SYSTEMS = {"dcgan": "gan", "lsgan": "gan", "wgan": "gan", "wgan_gp": "gan", "sngan": "gan"}  # -> the method they are of
+SYSTEMS = {
+    "dcgan": "gan",
+    "dcgan_conditional": "cgan",
+    "lsgan": "gan",
+    "wgan": "gan",
+    "wgan_gp": "gan",
+    "sngan": "gan",
+}  # -> the method they are of
 SHRUNK = {  # by the name of the network
     "unet": ["generator.num_downs=4", "generator.width=4"],
     "unet_timm": ["generator.encoder=test_resnet", "generator.pretrained=false", "generator.width=4"],
@@ -51,7 +59,7 @@ MADE_UP = {"pix2pix_synthetic", "gan_gaussian1d", "gan_ring2d"}  # as much data 
 UNPUBLISHED = {"pix2pix_synthetic"}  # no paper
 PAPERS = (
     r"\((Isola|Zhu|Odena|Metz|Mao|Arjovsky|Gulrajani) et al\., 2017[,;)]|\((Radford|Salimans) et al\., 2016[,;)]"
-    r"|\((Goodfellow et al|Kingma and Welling|Mirza and Osindero)\.?, 2014|\(Miyato et al\., 2018[,;)]"
+    r"|\((Goodfellow et al|Kingma and Welling|Mirza and Osindero)\.?, 2014|\(Miyato (et al\.|and Koyama), 2018[,;)]"
 )
 SECTIONS = ("generator", "discriminator", "encoder")
 every_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)

@@ -30,7 +30,8 @@ def init_weights(net: nn.Module, init: str) -> None:
             orthogonal_<gain>: gain times an orthogonal matrix (Saxe et al., 2014).
             kaiming: normal weights of variance 2 / fan-in (He et al., 2015).
             default: as PyTorch left them.
-            All but the last set biases and BatchNorm shifts to zero; all but normal leave BatchNorm scales at one.
+            All but the last set biases and BatchNorm shifts to zero; all but normal leave BatchNorm scales at one. The
+            scales and shifts of a `ConditionalNorm` stay one and zero, so that no class begins apart from the others.
 
     Raises:
         ValueError: an unknown scheme, or a number that is missing, superfluous or not positive; a net that is
@@ -48,7 +49,7 @@ def init_weights(net: nn.Module, init: str) -> None:
             _draw(module.weight, scheme, number)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and scheme == "normal":
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine and scheme == "normal":
             nn.init.normal_(module.weight, 1.0, number)
             nn.init.zeros_(module.bias)
 

@@ -1,4 +1,5 @@
-"""What the networks share: the choice of normalisation, activation, padding and upsampling; checks at their doors."""
+"""What the networks share: the choice of normalisation, activation, padding and upsampling; how they are told a class;
+checks at their doors."""
 
 import math
 from collections import OrderedDict
@@ -14,16 +15,59 @@ Activation = Literal["relu", "leaky_relu", "tanh", "softplus"]
 Norm = Literal["batch", "instance", "none"]
 Padding = Literal["zero", "reflect", "replicate"]
 Upsample = Literal["deconv", "resize", "subpixel"]
+ToldBy = Literal["norm", "input"]  # how a generator is told a class
+JudgedBy = Literal["projection", "input"]  # how a discriminator is
+
+
+class ConditionalNorm(nn.Module):
+    """Batch or instance normalisation, then a scale and a shift for each class and channel, at first 1 and 0.
+
+    Conditional instance normalisation (Dumoulin et al., 2017, "A Learned Representation for Artistic Style", section
+    2.2) and conditional batch normalisation (de Vries et al., 2017, "Modulating early visual processing by language"),
+    as in G of Miyato and Koyama (2018): means and deviations are those of the whole batch, whatever its classes.
+    """
+
+    def __init__(self, norm: Norm, channels: int, classes: int):
+        super().__init__()
+        if norm == "none":
+            raise ValueError(
+                "condition is 'norm' and norm is 'none'; a class scales and shifts what a norm gives. "
+                "Set norm to batch or instance, or condition to input."
+            )
+        self.norm = nn.BatchNorm2d(channels, affine=False) if norm == "batch" else nn.InstanceNorm2d(channels)
+        self.scale = nn.Parameter(torch.ones(classes, channels))
+        self.shift = nn.Parameter(torch.zeros(classes, channels))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """(B, C, H, W), any range, and classes (B,) -> (B, C, H, W)."""
+        x = self.norm(x)
+        scale, shift = (F.embedding(y, rows)[:, :, None, None] for rows in (self.scale, self.shift))  # (B, C, 1, 1)
+        return torch.addcmul(shift, x, scale).to(x.dtype)  # of bfloat16 x it is computed in float32
+
+
+class ToldRow(nn.Sequential):
+    """Layers in a row, whose norms are told the class of each picture."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """What the first layer takes, and classes (B,) -> what the last one gives."""
+        for layer in self:
+            x = layer(x, y) if isinstance(layer, ConditionalNorm) else layer(x)
+        return x
 
 
 def block(**layers: nn.Module | None) -> nn.Sequential:
-    """Layers in a row, called by name; a layer that is None is left out."""
-    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
+    """Layers in a row, called by name; a layer that is None is left out. With conditional norms it is told classes."""
+    named = OrderedDict((name, layer) for name, layer in layers.items() if layer is not None)
+    told = any(isinstance(layer, ConditionalNorm) for layer in named.values())
+    return ToldRow(named) if told else nn.Sequential(named)
 
 
-def norm_layer(norm: Norm, channels: int) -> nn.Module | None:
-    """BatchNorm with scale, shift and running statistics; InstanceNorm with none of them; or nothing."""
+def norm_layer(norm: Norm, channels: int, classes: int | None = None) -> nn.Module | None:
+    """BatchNorm with scale, shift and running statistics; InstanceNorm with none of them; or nothing. Of so many
+    classes a `ConditionalNorm`, where `classes` is a number."""
     one_of("norm", norm, Norm)
+    if classes is not None:
+        return ConditionalNorm(norm, channels, classes)
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     return nn.InstanceNorm2d(channels) if norm == "instance" else None
@@ -222,7 +266,8 @@ def check_latents(net: nn.Module, z: Tensor) -> None:
 def check_classes(net: nn.Module, rows: int, y: Tensor | None) -> None:
     """ValueError unless y is (rows,) int64 where `net.classes` is a number, and None where it is None.
 
-    The classes themselves are not read, which on a device would mean to wait for it.
+    The classes themselves are read in evaluation mode on a CPU alone, and must be below `net.classes` there: a step
+    reads nothing, and a device would have to be waited for.
     """
     name = type(net).__name__
     if net.classes is None:
@@ -236,14 +281,41 @@ def check_classes(net: nn.Module, rows: int, y: Tensor | None) -> None:
             f"{name} got classes of shape {tuple(y.shape)} and type {y.dtype}; it takes ({rows},) of torch.int64, "
             f"numbers from 0 to {net.classes - 1}."
         )
+    if net.training or y.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    wrong = [label for label in y.tolist() if not 0 <= label < net.classes]
+    if wrong:
+        raise ValueError(f"{name} got the class {wrong[0]}; it knows {net.classes}, from 0 to {net.classes - 1}.")
+
+
+def one_hot(y: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Classes (B,) -> (B, classes): 1 at the class, else 0. A class that is not below `classes` is a row of zeros."""
+    return (y[:, None] == torch.arange(classes, device=y.device)).to(dtype)
 
 
 def with_classes(net: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
-    """Rows (B, F) and their classes (B,) -> (B, F + net.classes), each class one-hot behind its row; without classes x.
-
-    A class that is not below `net.classes` is a row of zeros: it is refused where classes come in, not here.
-    """
+    """Rows (B, F) and their classes (B,) -> (B, F + net.classes), each class one-hot behind its row; pictures
+    (B, C, H, W) -> (B, C + net.classes, H, W), each of these numbers a constant map; without classes x."""
     check_classes(net, len(x), y)
     if y is None:
         return x
-    return torch.cat([x, (y[:, None] == torch.arange(net.classes, device=y.device)).to(x.dtype)], dim=1)
+    told = one_hot(y, net.classes, x.dtype)
+    if x.dim() == 4:
+        told = told[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat([x, told], dim=1)
+
+
+def check_projection(condition: JudgedBy, classes: int | None, outputs: int) -> None:
+    """ValueError unless a discriminator can be told of so many classes by `condition`."""
+    one_of("condition", condition, JudgedBy)
+    if classes is not None and condition == "projection" and outputs != 1:
+        raise ValueError(
+            f"condition is 'projection' and outputs is {outputs}; a class's projection is added to a single logit. "
+            "Set condition to input."
+        )
+
+
+def projected(rows: Tensor, y: Tensor) -> Tensor:
+    """V phi(x), (B, K), and classes y (B,) -> y^T V phi(x), (B, 1): the inner product of phi(x) and row y of V, the
+    class's embedding (Miyato and Koyama, 2018, "cGANs with Projection Discriminator", equation 3)."""
+    return (rows * one_hot(y, rows.shape[1], rows.dtype)).sum(1, keepdim=True)

@@ -111,6 +111,27 @@ def test_networks_that_know_classes_are_tried_out_with_some_and_compute_the_same
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("way", ["norm projection", "input input"])
+def test_convolutional_networks_that_are_told_a_class_are_tried_out_and_compute_the_same(way, traced):
+    ends, (generator, discriminator) = [], way.split()
+    for chosen in (True, False):
+        method, _ = small_method(
+            "cgan",
+            f"generator={{name: dcgan, condition: {generator}, width: 4}}",
+            f"discriminator={{name: resnet_gan, condition: {discriminator}, width: 4, spectral_norm: true}}",
+        )
+        said = []
+        assert not chosen or compile_nets(method, 32, 2, said.append), said
+        torch.manual_seed(0)
+        ends.append([method.step(iter([batch])) for batch in batches(method, 2)])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2
+    for ours, theirs in zip(*ends):
+        assert {key: float(value) for key, value in ours.items()} == pytest.approx(
+            {key: float(value) for key, value in theirs.items()}, rel=1e-3
+        )
+
+
+@pytest.mark.slow
 def test_steps_copies_averages_and_exports_go_on_as_before(traced):
     ends = []
     for chosen in (True, False):

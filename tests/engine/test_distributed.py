@@ -3,6 +3,7 @@
 Each start costs seconds: `facts` is one for many tests, and what takes more of them is marked slow.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def found(tmp_path_factory):
     """(facts, folder): what shared/several.py wrote down, in two processes."""
     out = tmp_path_factory.mktemp("several")
     shared = HERE.parent / "shared"
-    process = launched(shared / "several.py", out, env={"PYTHONPATH": str(shared)})
+    process = launched(
+        shared / "several.py", out, env={"PYTHONPATH": os.pathsep.join(map(str, (shared, HERE.parent.parent)))}
+    )
     shown = end_of(process)
     assert process.returncode == 0, shown[-3000:]
     return read_meta(out / "facts.safetensors"), out

@@ -43,6 +43,18 @@ EVERYTHING = {
         "generator={name: mlp, num_layers: 2, width: 4, norm: batch, activation: softplus}",
         "discriminator={name: mlp, num_layers: 3, width: [5, 4, 3], noise_input: 0.6, noise: 0.5, weight_norm: 1.3}",
     ),
+    "told by norms and by projection": (
+        "cgan",
+        "generator={name: resnet_gan, condition: norm, width: 4, norm: batch}",
+        "discriminator={name: dcgan, condition: projection, width: 4, norm: batch, spectral_norm: true}",
+        "train.precision=bf16",
+    ),
+    "told by the input": (
+        "cgan",
+        "generator={name: dcgan, condition: input, width: 4, norm: batch, upsample: subpixel}",
+        "discriminator={name: resnet_gan, condition: input, width: 4, norm: layer}",
+        "method.constraint={name: gp}",
+    ),
     "bf16, spectral norm, pixel discriminator": (
         "cyclegan",
         "generator={name: resnet, num_blocks: 1, width: 4, upsample: resize}",
@@ -136,6 +148,18 @@ def test_every_block_of_every_generator_runs_again_on_the_way_back_and_only_then
     assert set(counts.values()) == {2}
     out.mean().backward()
     assert set(counts.values()) == {3}
+
+
+@pytest.mark.parametrize("name", ["dcgan", "resnet_gan"])
+def test_blocks_that_are_told_a_class_run_again_on_the_way_back(name):
+    net = recompute(GENERATORS.build(name, 3, 3, SIDE, 4, **SMALL[name]))
+    counts, y = calls_of(net), torch.tensor([2, 0])
+    out = net(torch.randn(2, 3), y)
+    assert set(counts.values()) == {1} and len(counts) >= 2
+    out.square().mean().backward()
+    assert set(counts.values()) == {2}
+    told = [parameter for key, parameter in net.named_parameters() if key.endswith((".scale", ".shift"))]
+    assert told and all([bool(row.any()) for row in p.grad] == [True, False, True, False] for p in told)
 
 
 @pytest.mark.parametrize("name", DISCRIMINATORS.names())

@@ -229,7 +229,7 @@ def test_without_its_weight_the_class_terms_teach_nobody():
         ),
         (
             "discriminator={name: patchgan}",
-            "discriminator.name: 'patchgan' knows no classes, and the discriminator of NAME must. Use maxout or mlp.",
+            "discriminator.name: 'patchgan' knows no classes, and the discriminator of NAME must. Use dcgan or maxout or ",
         ),
         ("data.classes=1", "data.classes: 1 must be at least 2"),
         ("method.latent=0", "method.latent: 0 must be at least 1"),
@@ -240,6 +240,58 @@ def test_what_cannot_be_is_refused_before_anything_is_read(name, override, words
     with pytest.raises(UserError) as error:
         small_recipe(name, override)
     assert words.replace("NAME", name) in str(error.value)
+
+
+CONVOLUTIONS = ["dcgan", "resnet_gan"]
+WAYS = {
+    "norm and projection": ["generator.condition=norm", "discriminator.condition=projection"],
+    "input": ["generator.condition=input", "discriminator.condition=input"],
+}
+
+
+def convolutional(name, net, *more):
+    """A method with the two networks of a name, of pictures of 16 px and three classes."""
+    nets = [f"{section}={{name: {net}, width: 4, norm: instance}}" for section in ("generator", "discriminator")]
+    return small_method(name, *nets, "data.crop_size=16", *more)[0]
+
+
+@pytest.mark.parametrize("constraint", ["none", "clip", "gp", "r1", "r2"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("net", CONVOLUTIONS)
+def test_convolutional_networks_learn_from_every_class_of_a_batch(net, way, constraint):
+    """Under every constraint; what tells class 1, which is not in the batch, stays as it is. An objective without flat
+    ends: sums over pixels are far out on those of others."""
+    settings = [*WAYS[way], f"method.constraint={{name: {constraint}}}", "method.objective=lsgan"]
+    method = convolutional("cgan", net, *settings)
+    (batch,) = batches(method, 1, size=16, batch_size=4)
+    before = {name: {key: p.detach().clone() for key, p in net.named_parameters()} for name, net in method.nets.items()}
+    scalars = method.step(iter([{**batch, "label": torch.tensor([0, 2, 2, 0])}]))
+    assert all(torch.isfinite(value) for value in scalars.values())
+    for name, net in method.nets.items():
+        for key, new in net.named_parameters():
+            old, of_classes = before[name][key], key.endswith((".scale", ".shift")) or key == "embed.weight"
+            if of_classes and constraint != "clip":
+                assert [torch.equal(a, b) for a, b in zip(new, old)] == [False, True, False], key
+            else:
+                assert not torch.equal(new, old), key
+
+
+@pytest.mark.parametrize("net", CONVOLUTIONS)
+def test_a_convolutional_auxiliary_classifier_names_the_class_beside_its_judgement(net):
+    method = convolutional("acgan", net, "generator.condition=norm")
+    calls, _ = recorded(method)
+    (batch,) = batches(method, 1, size=16, batch_size=3)
+    scalars = method.step(iter([batch]))
+    assert {"loss/D_class", "loss/G_class"} <= scalars.keys() and all(map(torch.isfinite, scalars.values()))
+    assert [len(args) for args in calls["D"]] == [1, 1, 1] and method.D.classes is None
+    assert method.D(batch["image"]).shape == (3, 1 + 3)
+    assert torch.equal(calls["G"][0][1], batch["label"])
+
+
+def test_norms_that_are_not_there_cannot_tell_a_class():
+    with pytest.raises(UserError, match="generator: condition is 'norm' and norm is 'none'; .* or condition to input"):
+        small_recipe("cgan", "generator={name: dcgan, norm: none, condition: norm}")
+    small_recipe("cgan", "generator={name: dcgan, norm: none, condition: input}")
 
 
 def test_the_weight_of_the_classes_is_not_negative():

@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+from watching import NoHostReads
 
 from i2i.nets import DISCRIMINATORS, ENCODERS, GENERATORS
+from i2i.nets.layers import ConditionalNorm
 
 REGISTRIES = {"generator": GENERATORS, "discriminator": DISCRIMINATORS, "encoder": ENCODERS}
 SMALL = {"width": 4, "num_downs": 2, "num_blocks": 1, "num_layers": 1, "num_scales": 2, "encoder": "test_resnet"}
@@ -24,7 +26,7 @@ SIZE = 5  # of the pictures of nets that are built for one size
 SIZE_OF = {"dcgan": 16, "resnet_gan": 16}  # of those that halve it: twice, so that there is more than one block
 ELSEWHERE = {"pretrained"}  # needs weights from outside; tests/nets/test_unet_timm.py makes them
 NETS = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
-CLASSED = [(kind, name) for kind, name in NETS if REGISTRIES[kind].get(name).classed]
+CLASSES = 4  # of networks that are told some
 
 
 def parameters_of(kind, name):
@@ -39,25 +41,39 @@ def choices_of(kind, name):
     """{argument: its values} of those with a fixed list of values."""
     choices = {}
     for argument, (annotation, _) in parameters_of(kind, name).items():
-        if typing.get_origin(annotation) is typing.Literal:
+        if typing.get_origin(annotation) is typing.Literal and argument != "condition":
             choices[argument] = typing.get_args(annotation)
         elif annotation is bool and argument not in ELSEWHERE:
             choices[argument] = (False, True)
     return choices
 
 
+def ways_of(kind, name):
+    """The arguments of a network that is told classes, one for each way of telling it."""
+    if not REGISTRIES[kind].get(name).classed:
+        return []
+    annotation, _ = parameters_of(kind, name).get("condition", (None, None))
+    ways = [{"condition": way} for way in typing.get_args(annotation)]
+    return [{"classes": (CLASSES,), **way} for way in ways or [{}]]
+
+
 def every_combination(kind, name):
+    """Of a network that is told no class; then one departure of each that is."""
     if "encoder" in parameters_of(kind, name):  # large, and its choices are the decoder's alone
         return one_departure(kind, name)
     choices = choices_of(kind, name)
-    return [dict(zip(choices, values)) for values in product(*choices.values())]
+    untold = [dict(zip(choices, values)) for values in product(*choices.values())]
+    return [*untold, *(args for args in one_departure(kind, name) if "classes" in args)]
 
 
 def one_departure(kind, name):
-    """The defaults, then each other value of each argument with the other arguments at their defaults."""
+    """The defaults, then each other value of each argument with the other arguments at their defaults; all of it again
+    for each way of telling a class, but norm none where the norms tell it."""
     defaults = {argument: parameters_of(kind, name)[argument][1] for argument in choices_of(kind, name)}
     others = [{**defaults, argument: value} for argument, values in choices_of(kind, name).items() for value in values]
-    return [defaults, *(args for args in others if args != defaults)]
+    untold = [defaults, *(args for args in others if args != defaults)]
+    told = [{**args, **way} for way in ways_of(kind, name) for args in untold]
+    return [*untold, *(args for args in told if (args.get("norm"), args.get("condition")) != ("none", "norm"))]
 
 
 def cases(combine):
@@ -79,8 +95,35 @@ def build(kind, name, channels=3, out=3, classes=(), **args):
         positions.append(SIZE_OF.get(name, SIZE))
     net = REGISTRIES[kind].build(name, *positions, *classes, **{**small, **args})
     for module in net.modules():  # timm's residual branches begin at zero, where nothing before it has a gradient
-        if isinstance(module, nn.BatchNorm2d) and not module.weight.is_meta and not module.weight.any():
+        affine = isinstance(module, nn.BatchNorm2d) and module.affine
+        if affine and not module.weight.is_meta and not module.weight.any():
             nn.init.ones_(module.weight)
+    return net
+
+
+TOLD = [(kind, name, way) for kind, name in NETS for way in ways_of(kind, name)]
+told_each_way = pytest.mark.parametrize(
+    ("kind", "name", "way"),
+    [pytest.param(*each, id=f"{each[1]}-{each[0]}-{each[2].get('condition')}") for each in TOLD],
+)
+
+
+def labels(net, count):
+    """The classes of a batch in turn, as one more argument of a network that is told some."""
+    return (torch.arange(count) % net.classes,) if getattr(net, "classes", None) else ()
+
+
+def called(net, x):
+    return net(x, *labels(net, len(x)))
+
+
+def apart(net):
+    """Its classes apart, also where they begin alike: the scales and shifts of its norms."""
+    torch.manual_seed(2)
+    for module in net.modules():
+        if isinstance(module, ConditionalNorm):
+            nn.init.uniform_(module.scale, 0.5, 1.5)
+            nn.init.normal_(module.shift)
     return net
 
 
@@ -190,7 +233,7 @@ def test_shape_range_and_a_gradient_for_every_parameter(kind, name, args):
     x = inputs(net, dtype=torch.float64).requires_grad_()
     before = x.detach().clone()
 
-    outputs = parts(net(x))
+    outputs = parts(called(net, x))
     assert all(output.isfinite().all() for output in outputs)
     if kind == "generator":
         assert outputs[0].shape == (len(x), 3, *((net.size, net.size) if net.sized else x.shape[2:]))
@@ -223,7 +266,7 @@ def test_the_minimum_is_enough(kind, name, args):
     compares = net.takes == "latents" and args.get("norm") == "batch"  # tests/nets/test_mlp.py: refused if one alone
     for scale in ((1, 1), (1, 3), (2, 1)):
         x = inputs(net, batch=2 if compares else 1, scale=scale)
-        output = net(x)
+        output = called(net, x)
         assert joined(output).isfinite().all()
         assert kind != "generator" or net.sized or output.shape == (1, 3, *x.shape[2:])
     joined(output).mean().backward()
@@ -233,14 +276,14 @@ def test_the_minimum_is_enough(kind, name, args):
 @pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
 def test_gradients_equal_finite_differences(kind, name, args):
     # default: biases that are not zero, without which dead pixels lie in the kink of the next ReLU
-    net = still(smooth(build(kind, name, init="default", width=2, **args)).double())
+    net = apart(still(smooth(build(kind, name, init="default", width=2, **args)).double()))
     for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):  # without biases beside it, and its own begins at zero
+        if isinstance(module, nn.BatchNorm2d) and module.affine:  # without biases beside it, and its own begins at zero
             nn.init.normal_(module.bias)
     x = inputs(net, dtype=torch.float64).requires_grad_()
     leaves = [x, *net.parameters()]
-    weights = torch.randn_like(joined(net(x)))
-    gradients = torch.autograd.grad((joined(net(x)) * weights).sum(), leaves)
+    weights = torch.randn_like(joined(called(net, x)))
+    gradients = torch.autograd.grad((joined(called(net, x)) * weights).sum(), leaves)
     step = 1e-7  # shorter than the way to the next kink of a ReLU
     for _ in range(3):
         directions = [torch.randn_like(leaf) for leaf in leaves]
@@ -249,7 +292,7 @@ def test_gradients_equal_finite_differences(kind, name, args):
             for move in (step, -2 * step, step):  # forth, back, and home
                 for leaf, direction in zip(leaves, directions):
                     leaf += move * direction
-                sides.append((joined(net(x)) * weights).sum())
+                sides.append((joined(called(net, x)) * weights).sum())
         expected = (sides[0] - sides[1]) / (2 * step)
         actual = sum((gradient * direction).sum() for gradient, direction in zip(gradients, directions))
         assert actual == pytest.approx(expected.item(), rel=1e-5, abs=1e-7)
@@ -266,7 +309,7 @@ def test_in_place_activations_change_nothing(kind, name, args):
     results = []
     for each in (net, plain):
         x = inputs(each, dtype=torch.float64).requires_grad_()
-        output = joined(each(x))
+        output = joined(called(each, x))
         output.square().sum().backward()
         results.append([output, x.grad, *(parameter.grad for parameter in each.parameters())])
     assert all(torch.equal(a, b) for a, b in zip(*results))
@@ -306,19 +349,25 @@ def test_another_size_than_its_own_is_refused_in_words(kind, name):
             net(torch.zeros(1, 3, height, width))
 
 
-@pytest.mark.parametrize(("kind", "name"), CLASSED)
-def test_a_class_changes_what_comes_out_each_in_its_own_way(kind, name):
-    net = still(build(kind, name, classes=(4,), init="kaiming")).eval()
+@told_each_way
+def test_a_class_changes_what_comes_out_each_in_its_own_way(kind, name, way):
+    net = apart(still(build(kind, name, init="kaiming", **way))).eval()
     x = inputs(net, batch=1).expand(4, *inputs(net).shape[1:])
     rows = net(x, torch.arange(4)).flatten(1)
     assert len({tuple(row.tolist()) for row in rows}) == 4
     assert torch.allclose(net(x, torch.tensor([2, 0, 3, 1])).flatten(1), rows[[2, 0, 3, 1]], atol=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "name"), CLASSED)
-def test_a_class_is_a_one_hot_row_behind_the_numbers_that_a_net_reads_anyway(kind, name):
+ROWS = [  # to whose first layer, a linear one, the class is a part of a row
+    *(case for case in TOLD if case[1] in PERCEPTRONS),
+    ("generator", "resnet_gan", {"classes": (CLASSES,), "condition": "input"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "way"), ROWS)
+def test_a_class_is_a_one_hot_row_behind_the_numbers_that_a_net_reads_anyway(kind, name, way):
     """The first layer's weights of the class, added: what a net without classes cannot know."""
-    net, other = (build(kind, name, classes=classes, init="kaiming").double().eval() for classes in ((4,), ()))
+    net, other = (build(kind, name, init="kaiming", **args).double().eval() for args in (way, {}))
     plain = other.state_dict()
     first = next(key for key, value in net.state_dict().items() if value.shape != plain[key].shape)
     whole = net.state_dict()
@@ -331,18 +380,56 @@ def test_a_class_is_a_one_hot_row_behind_the_numbers_that_a_net_reads_anyway(kin
     assert torch.allclose(told, other(x), rtol=0, atol=1e-12) and told.abs().sum() > 0
 
 
-@pytest.mark.parametrize(("kind", "name"), CLASSED)
-def test_every_weight_of_every_class_gets_a_gradient(kind, name):
-    net = still(build(kind, name, classes=(4,), init="kaiming"))
+@told_each_way
+def test_in_evaluation_a_row_is_that_of_its_own_class_whatever_is_beside_it(kind, name, way):
+    """After a few batches of mixed classes, so that norms have statistics of their own."""
+    net = apart(build(kind, name, init="kaiming", **way))
+    x = inputs(net, batch=4)
+    for _ in range(3):
+        called(net, x)
+    net.eval()
+    alone = net(x[:1], torch.tensor([1]))
+    for others in ([1, 1, 1], [0, 2, 3], [3, 0, 0]):
+        assert torch.allclose(net(x, torch.tensor([1, *others]))[:1], alone, rtol=1e-4, atol=1e-5)
+
+
+def of_classes(net, plain):
+    """{name: its gradient, the classes being the first axis} of all that `net` has more than `plain`, told no class."""
+    untold = {key: value.shape for key, value in plain.named_parameters()}
+    found = {}
+    for key, value in net.named_parameters():
+        if key not in untold:
+            found[key] = value.grad
+        elif value.shape != untold[key]:
+            (axis,) = [i for i, (ours, theirs) in enumerate(zip(value.shape, untold[key])) if ours != theirs]
+            found[key] = value.grad.movedim(axis, 0)[-net.classes :]
+    return found
+
+
+@told_each_way
+def test_every_weight_of_every_class_gets_a_gradient(kind, name, way):
+    net = apart(still(build(kind, name, init="kaiming", **way)))
     x = inputs(net, batch=4)
     net(x, torch.arange(4)).sin().sum().backward()
-    first = next(parameter for parameter in net.parameters() if parameter.dim() == 2)
-    assert (first.grad[:, -4:].abs().sum(0) > 0).all() and not first.grad[:, -4:].equal(first.grad[:, :4])
+    found = of_classes(net, build(kind, name))
+    assert found
+    for key, grad in found.items():
+        sizes = grad.flatten(1).abs().sum(1)
+        assert len(sizes) == 4 and (sizes > 0).all() and len(set(sizes.tolist())) == 4, key
 
 
-@pytest.mark.parametrize(("kind", "name"), CLASSED)
-def test_classes_that_are_missing_not_wanted_or_of_another_kind_are_refused_in_words(kind, name):
-    told, untold = build(kind, name, classes=(4,)), build(kind, name)
+@told_each_way
+def test_a_class_that_is_not_in_a_batch_learns_nothing_from_it(kind, name, way):
+    net = apart(still(build(kind, name, init="kaiming", **way)))
+    x = inputs(net, batch=4)
+    net(x, torch.tensor([0, 2, 0, 2])).sin().sum().backward()
+    for key, grad in of_classes(net, build(kind, name)).items():
+        assert [bool(row.any()) for row in grad] == [True, False, True, False], key
+
+
+@told_each_way
+def test_classes_that_are_missing_not_wanted_or_of_another_kind_are_refused_in_words(kind, name, way):
+    told, untold = build(kind, name, **way), build(kind, name)
     x = inputs(told)
     with pytest.raises(ValueError, match="built for 4 classes and got none. Give y"):
         told(x)
@@ -351,18 +438,37 @@ def test_classes_that_are_missing_not_wanted_or_of_another_kind_are_refused_in_w
     for wrong in (torch.zeros(len(x)), torch.zeros(len(x), 4, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)):
         with pytest.raises(ValueError, match=r"takes \(\d,\) of torch.int64, numbers from 0 to 3"):
             told(x, wrong)
+    for number in (4, -1):
+        with pytest.raises(ValueError, match=f"got the class {number}; it knows 4, from 0 to 3"):
+            told.eval()(x, torch.full((len(x),), number))
     with pytest.raises(ValueError, match="classes is 0; it must be a whole number of at least 1"):
-        build(kind, name, classes=(0,))
+        build(kind, name, **{**way, "classes": (0,)})
+    if "condition" in way:
+        with pytest.raises(ValueError, match="condition is 'inptu'; it must be one of .*Did you mean 'input'"):
+            build(kind, name, condition="inptu")
 
 
-@pytest.mark.parametrize("name", [name for kind, name in CLASSED if kind == "discriminator"])
+@told_each_way
+def test_a_step_does_not_read_the_classes(kind, name, way, monkeypatch):
+    """A device would have to be waited for."""
+    net = build(kind, name, **way)
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: pytest.fail("read"))
+    with NoHostReads() as watch:
+        called(net.train(), inputs(net)).sum().backward()
+    assert watch.count > 10
+
+
+READ = {"dcgan": lambda x: x.flatten(1), "resnet_gan": lambda x: x.relu().sum((2, 3))}  # what the last layer reads
+
+
+@pytest.mark.parametrize("name", sorted({name for kind, name, _ in TOLD if kind == "discriminator"}))
 def test_a_discriminator_of_several_outputs_has_a_row_of_logits(name):
     net = build("discriminator", name, classes=(None, 5), init="kaiming").eval()
     x = inputs(net)
     logits, features = net(x, features=True)
-    assert logits.shape == (2, 5) and torch.allclose(
-        logits, features[-1] @ net.head.weight.T + net.head.bias, atol=1e-6
-    )
+    weight, bias = net.head.weight.flatten(1), 0 if net.head.bias is None else net.head.bias
+    expected = READ.get(name, lambda x: x)(features[-1]) @ weight.mT + bias
+    assert logits.shape == (2, 5) and torch.allclose(logits, expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match="outputs is 0"):
         build("discriminator", name, classes=(None, 0))
 
@@ -395,7 +501,7 @@ def test_eval_is_deterministic_and_moves_nothing(kind, name, args):
     net = build(kind, name, **args).eval()
     state = {key: value.clone() for key, value in net.state_dict().items()}
     drawn = torch.get_rng_state()
-    first, second = net(inputs(net)), net(inputs(net))
+    first, second = called(net, inputs(net)), called(net, inputs(net))
     assert torch.equal(joined(first), joined(second))
     assert torch.equal(torch.get_rng_state(), drawn)
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
@@ -433,28 +539,29 @@ def test_built_on_meta_it_takes_weights_by_assignment(kind, name, args):
     assert all(tensor.is_meta for tensor in (*empty.parameters(), *empty.buffers()))
     empty.load_state_dict(net.state_dict(), assign=True)
     assert not any(tensor.is_meta for tensor in (*empty.parameters(), *empty.buffers()))
-    assert torch.equal(joined(empty(inputs(net))), joined(net(inputs(net))))
+    assert torch.equal(joined(called(empty, inputs(net))), joined(called(net, inputs(net))))
 
 
 @pytest.mark.parametrize("init", INITS)
 def test_every_init_builds_on_meta(init):
     for kind, name in NETS:
         spectral = {"spectral_norm": True} if "spectral_norm" in parameters_of(kind, name) else {}
-        with torch.device("meta"):
-            build(kind, name, init=init, **spectral)
+        for way in [{}, *(ways_of(kind, name) if init.startswith("normal") else [])]:  # the one that draws norms too
+            with torch.device("meta"):
+                build(kind, name, init=init, **spectral, **way)
 
 
 @pytest.mark.parametrize(("kind", "name", "args"), cases(one_departure))
 def test_a_deep_copy_is_equal_and_apart(kind, name, args):
     net = build(kind, name, **args)
-    net(inputs(net))  # so that there is something in the buffers
+    called(net, inputs(net))  # so that there is something in the buffers
     twin = copy.deepcopy(net)
-    assert torch.equal(joined(net.eval()(inputs(net))), joined(twin.eval()(inputs(net))))
+    assert torch.equal(joined(called(net.eval(), inputs(net))), joined(called(twin.eval(), inputs(net))))
     state = {key: value.clone() for key, value in net.state_dict().items()}
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.add_(1)
-    twin.train()(inputs(net))
+    called(twin.train(), inputs(net))
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
 
 
@@ -480,7 +587,7 @@ def test_spectral_norm_makes_the_largest_singular_value_one(kind, name):
 def test_two_forwards_before_one_backward(kind, name, args):
     """Real and fake pictures through one D: power iterations and running statistics move in between."""
     net = build(kind, name, **args).train()
-    (joined(net(inputs(net))).mean() + joined(net(-inputs(net))).mean()).backward()
+    (joined(called(net, inputs(net))).mean() + joined(called(net, -inputs(net))).mean()).backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 

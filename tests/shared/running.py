@@ -22,7 +22,7 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1", "P
 LABELLED = lay_idx(Path(tempfile.mkdtemp(prefix="labelled of a test ")))  # points have no labels
 atexit.register(shutil.rmtree, LABELLED, ignore_errors=True)
 CLASSED = [
-    "generator={name: mlp, num_layers: 1, width: 8, norm: batch}", "train.batch_size=4", "method.num_critic=2",
+    "train.batch_size=4", "method.num_critic=2",
     f"data={{kind: labelled, path: '{LABELLED}', load_size: null, crop_size: 8, flip: true, workers: 0}}",
     "augment.policy=[translation]", "evaluate={}",
 ]  # fmt: skip
@@ -45,10 +45,16 @@ ARGUMENTS = {
         "data={kind: points, distribution: ring2d, count: 30, load_size: null, crop_size: 1, flip: false, workers: 0}",
         "evaluate={protocol: modes, every: 4, samples: 40, seed: 0}",
     ],
-    "cgan": ["cgan_mnist", "discriminator={name: maxout, num_layers: 1, width: 8}", *CLASSED],
-    "acgan": ["acgan_mnist", "discriminator={name: mlp, num_layers: 1, width: 8, dropout: 0.2}", *CLASSED],
+    "cgan": [
+        "cgan_projection_mnist", "generator={name: dcgan, condition: norm, width: 4, norm: batch, spectral_norm: true}",
+        "discriminator={name: resnet_gan, condition: projection, width: 4, norm: none, spectral_norm: true}", *CLASSED,
+    ],
+    "acgan": [
+        "acgan_mnist", "generator={name: mlp, num_layers: 1, width: 8, norm: batch}",
+        "discriminator={name: mlp, num_layers: 1, width: 8, dropout: 0.2}", *CLASSED,
+    ],
     "ssgan": [
-        "ssgan_mnist", *CLASSED, "data.labels=10", "evaluate={protocol: labelling, every: 4}",
+        "ssgan_mnist", "generator={name: mlp, num_layers: 1, width: 8, norm: batch, activation: softplus}", *CLASSED, "data.labels=10", "evaluate={protocol: labelling, every: 4}",
         "discriminator={name: mlp, num_layers: 2, width: [8, 6], noise_input: 0.3, noise: 0.5, weight_norm: 1.3, init: normal_0.1}",
     ],
     "vae": [

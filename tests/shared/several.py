@@ -26,6 +26,13 @@ CASES = {
     "pix2pix, gp": ("pix2pix", ["method.constraint={name: gp}"]),
     "cyclegan, gp": ("cyclegan", ["method.constraint={name: gp}", "method.pool_size=0"]),
     "cgan, gp": ("cgan", ["method.constraint={name: gp}"]),
+    "cgan, norms and projection": (
+        "cgan",
+        [
+            "generator={name: dcgan, condition: norm, width: 2, norm: instance, spectral_norm: true}",
+            "discriminator={name: resnet_gan, condition: projection, width: 2}",
+        ],
+    ),
     "acgan": ("acgan", []),
     "pix2pix, norm none": ("pix2pix", ["generator={name: unet, num_downs: 4, width: 4, norm: none, dropout: false}"]),
 }
