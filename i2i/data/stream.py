@@ -152,6 +152,8 @@ class Loader:
             self.found += (report for report in broken if report.path not in self.broken)
         if error is not None:
             raise UserError(error)
+        if self.dataset.kept is not None and (words := self.dataset.kept.trouble()):
+            self.say(words)
         return batch
 
     def _wait(self) -> Any:

@@ -13,6 +13,7 @@ import torch
 
 from i2i import __version__, build, config
 from i2i.config import Recipe
+from i2i.data import cache
 from i2i.data.stream import Loader
 from i2i.engine import agreement, checkpoint, estimate, samples
 from i2i.engine.compiled import compile_nets
@@ -175,6 +176,7 @@ class Run:
             )
             return self.path
         self.announce(continued=found is not None)
+        self.keep_decoded()
         self.loader = Loader(
             self.data, batch_size=settings.batch_size, seed=settings.seed,
             part=(self.processes.rank, self.processes.count),
@@ -215,6 +217,13 @@ class Run:
             f"Next: {f'i2i generate {shlex.quote(str(self.path))}' if self.draws else 'i2i translate FOLDER'}"
         )
         return self.path
+
+    def keep_decoded(self) -> None:
+        """Training pictures stay decoded from one epoch to the next, where the recipe allows it and there is a next."""
+        settings = self.recipe.train
+        samples_taken = settings.steps * self.method.batches_per_step * settings.batch_size
+        if self.recipe.data.cache == "auto" and samples_taken > len(self.data):
+            cache.keep(self.data, self.say)
 
     def workers(self) -> int:
         """More readers than cores only get into each other's way; their number changes no picture."""
