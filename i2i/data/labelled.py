@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from i2i.data import DATASETS
 from i2i.data.cache import Units
@@ -156,21 +154,21 @@ class Labelled(PictureSet):
     def domain_of(self, key: str) -> Domain:
         return self.domains["image"]
 
-    def batch(self, places: Sequence[tuple[int, int]]) -> tuple[dict[str, Tensor], list[Broken]]:
+    def levels(self, places: Sequence[tuple[int, int]]) -> tuple[dict[str, np.ndarray], list[Broken]]:
         """At once where the pictures are in memory and none is cut or augmented, only resized and flipped."""
         transform, train = self.transform, self.splits["train"]
         if transform.shape is None or not transform.still(*transform.shape):
-            return super().batch(places)
+            return super().levels(places)
         indices = np.array([index for _, index in places])
         found = {"image": self._stacked(train.pictures[indices], places)}
         if self.few is not None:
             indices = self.few[[self._drawn(*place) for place in places]]
             own = [(*place, "labelled") for place in places]
             found["labelled"] = self._stacked(train.pictures[indices], own)
-        return {**found, "label": torch.from_numpy(train.labels[indices])}, []
+        return {**found, "label": train.labels[indices]}, []
 
-    def _stacked(self, pixels: np.ndarray, draws: Sequence[tuple]) -> Tensor:
-        """Levels (B, H, W, C) of memory, resized and flipped as each one's draw says -> (B, C, H, W) in [-1, 1]."""
+    def _stacked(self, pixels: np.ndarray, draws: Sequence[tuple]) -> np.ndarray:
+        """Levels (B, H, W, C) of memory, resized and flipped as each one's draw says -> (B, C, H, W)."""
         transform, domain = self.transform, self.domains["image"]
         if transform.load_size not in (None, min(transform.shape)):
             pixels = np.stack([transform.resized(picture) for picture in pixels])
@@ -179,7 +177,7 @@ class Labelled(PictureSet):
             pixels[flips] = pixels[flips, :, ::-1]
         if pixels.shape[3] != domain.channels:
             pixels = np.repeat(pixels, domain.channels, axis=3)
-        return domain.to_tensor(pixels)
+        return domain.planes(pixels)
 
     def units(self) -> list[Units]:
         files = self.splits["train"].pictures

@@ -176,13 +176,7 @@ class Run:
             )
             return self.path
         self.announce(continued=found is not None)
-        self.keep_decoded()
-        self.loader = Loader(
-            self.data, batch_size=settings.batch_size, seed=settings.seed,
-            part=(self.processes.rank, self.processes.count),
-            start_batch=self.step * self.method.batches_per_step,
-            workers=self.workers(), pin_memory=self.runtime.device.type == "cuda", say=self.say,
-        )  # fmt: skip
+        self.loader = self.reader()
         stack.callback(self.loader.close)
         self.compile()
         self.watching = Watching(
@@ -218,12 +212,16 @@ class Run:
         )
         return self.path
 
-    def keep_decoded(self) -> None:
-        """Training pictures stay decoded from one epoch to the next, where the recipe allows it and there is a next."""
-        settings = self.recipe.train
-        samples_taken = settings.steps * self.method.batches_per_step * settings.batch_size
-        if self.recipe.data.cache == "auto" and samples_taken > len(self.data):
+    def reader(self) -> Loader:
+        """The batches from here on. Pictures stay decoded where the recipe allows it and the run has a second epoch."""
+        settings, per_step = self.recipe.train, self.method.batches_per_step
+        if self.recipe.data.cache == "auto" and settings.steps * per_step * settings.batch_size > len(self.data):
             cache.keep(self.data, self.say)
+        return Loader(
+            self.data, batch_size=settings.batch_size, seed=settings.seed,
+            part=(self.processes.rank, self.processes.count), start_batch=self.step * per_step,
+            workers=self.workers(), pin_memory=self.runtime.device.type == "cuda", say=self.say,
+        )  # fmt: skip
 
     def workers(self) -> int:
         """More readers than cores only get into each other's way; their number changes no picture."""
