@@ -25,7 +25,7 @@ import stat
 import struct
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -213,10 +213,11 @@ class Levels:
 
     def open(self) -> None:
         """Opens the file, or makes it. OSError: it cannot be written to."""
-        if not self._usable():
-            _tidy(self._path.parent, self._group)
-            atomic.write_bytes(self._path, self._head)
-        self._attach()
+        with _alone(self._path.parent):  # or the second of two would replace the file that the first has opened
+            if not self._usable():
+                _tidy(self._path.parent, self._group)
+                atomic.write_bytes(self._path, self._head)
+            self._attach()
         with contextlib.suppress(OSError):
             os.utime(self._path)  # it is in use
 
@@ -360,6 +361,20 @@ def _write(handle: int, data: bytes, offset: int) -> None:
     while view:
         done = os.pwrite(handle, view, offset)
         view, offset = view[done:], offset + done
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Others who come here meanwhile wait. Where a disk has no locks, two may write, and one of them in vain."""
+    import fcntl  # there where `os.pwrite` is
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _tidy(folder: Path, group: str) -> None:

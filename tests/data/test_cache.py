@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from i2i.data.folders import listed
 from i2i.data.pictures import write
 from i2i.data.stream import Loader
 from i2i.errors import UserError
+from i2i.infer.folder import Report, _walk
+from i2i.prepare.check import check
 
 AUTO = {"channels": "auto", "range": "auto"}
 READERS = (paired, unpaired, folder, labelled)
@@ -185,6 +188,19 @@ def test_it_says_where_and_lies_hidden_beside_the_data(tmp_path, own_cache):
     assert len(listed(tmp_path)[0]) == 5 and listed(tmp_path)[1] == [] and not own_cache.exists()
     head = json.loads(file.read_bytes()[:4096].rstrip(b"\0"))
     assert head["pictures"] == 5 and head["bytes"] == file.stat().st_size and head["name"] == file.name
+
+
+def test_no_listing_looks_into_it(tmp_path):
+    """Whatever lies in it, pictures even."""
+    root = lay(tmp_path, "two folders")
+    for place in (root, root / "trainA", root / "trainB"):
+        (place / cache.FOLDER).mkdir()
+        write(place / cache.FOLDER / "stray.png", picture(1, 32, 32))
+    assert len(dataset(root, "two folders")) == 5 and len(dataset(root, "unpaired")) == 5
+    assert len(dataset(root, "folder")) == 10 and len(dataset(root, "labelled")) == 10
+    assert "stray" not in str(check(root, workers=0))
+    report = Report()
+    assert len(list(_walk(root, tmp_path / "out", report, Counter()))) == 10
 
 
 def test_a_folder_with_its_cache_can_be_moved(tmp_path, monkeypatch):
@@ -433,6 +449,30 @@ def test_a_killed_writer_leaves_nothing_that_is_wrong(tmp_path):
         whole = [data.kept.levels["pair"].get(place) is not None for place in range(3)]
         assert sum(whole) == (number - 1) // 2, "two writes are a picture"
         assert same(batches(data, 6), plain) and same(batches(data, 6), plain)
+
+
+def test_two_runs_that_start_at_once_open_one_file(tmp_path):
+    for number in range(8):
+        root = lay(tmp_path / str(number), "folder")
+        start, go = os.pipe()
+        found, tell = os.pipe()
+        children = []
+        for _ in range(2):
+            children.append(os.fork())
+            if children[-1] == 0:
+                try:
+                    data = dataset(root, "folder")
+                    os.read(start, 1)
+                    cache.keep(data, lambda text: None)
+                    os.write(tell, b"%20d" % os.fstat(data.kept.levels["image"]._handle).st_ino)
+                finally:
+                    os._exit(0)
+        os.write(go, b"12")
+        assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+        one, two = os.read(found, 20), os.read(found, 20)
+        assert one == two and int(one) == files_in(root)[0].stat().st_ino
+        for handle in (start, go, found, tell):
+            os.close(handle)
 
 
 def test_two_runs_at_once_fill_one_file(tmp_path, monkeypatch):
