@@ -6,7 +6,6 @@ import os
 import pickle
 import signal
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from i2i.data.folders import listed
 from i2i.data.pictures import write
 from i2i.data.stream import Loader
 from i2i.errors import UserError
-from i2i.infer.folder import Report, _walk
 from i2i.prepare.check import check
 
 AUTO = {"channels": "auto", "range": "auto"}
@@ -199,8 +197,6 @@ def test_no_listing_looks_into_it(tmp_path):
     assert len(dataset(root, "two folders")) == 5 and len(dataset(root, "unpaired")) == 5
     assert len(dataset(root, "folder")) == 10 and len(dataset(root, "labelled")) == 10
     assert "stray" not in str(check(root, workers=0))
-    report = Report()
-    assert len(list(_walk(root, tmp_path / "out", report, Counter()))) == 10
 
 
 def test_a_folder_with_its_cache_can_be_moved(tmp_path, monkeypatch):
