@@ -68,6 +68,7 @@ class DataSection(Section):
     flip: bool = True
     transform: str | None = None
     workers: int = Field(4, ge=0)
+    cache: Literal["auto", "off"] = "auto"
     a: DomainSection = DomainSection()
     b: DomainSection | None = None  # null of data of one domain
 

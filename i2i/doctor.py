@@ -18,6 +18,7 @@ import numpy as np
 
 from i2i import __version__, atomic
 from i2i.errors import UserError
+from i2i.places import cache_folder
 
 # distribution -> the module that is imported; those of setup.py whose absence or damage stops something
 NEEDED = {
@@ -69,6 +70,7 @@ def doctor() -> Iterator[Finding]:
     yield from _devices()
     yield from _formats()
     yield from _disk(Path.cwd())
+    yield _cache(cache_folder())
     yield from _workers()
 
 
@@ -198,6 +200,13 @@ def _disk(place: Path) -> Iterator[Finding]:
     except OSError as error:
         remedy = "start i2i in a folder of yours, or choose one: --run DIR, --out DIR"
         yield Finding("disk", f"{place} cannot be written to ({error.strerror})", remedy, bad=True)
+
+
+def _cache(place: Path) -> Finding:
+    """What is kept of earlier runs, apart from the decoded pictures that lie beside their data."""
+    taken = sum(file.stat().st_blocks * 512 for file in place.rglob("*") if file.is_file()) if place.is_dir() else 0
+    text = f"{taken / 1e9:.1f} GB in {place} (and in .i2i-cache beside training data)"
+    return Finding("cache", f"{text}; both can be removed at any time, and I2I_CACHE names another place")
 
 
 def _workers() -> Iterator[Finding]:

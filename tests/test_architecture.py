@@ -15,7 +15,7 @@ SOURCES = [
 ]
 
 TIERS = [
-    {"errors", "seeds", "registry", "atomic", "yamlfile", "faults"},
+    {"errors", "seeds", "registry", "atomic", "yamlfile", "faults", "places"},
     {"config", "nets", "losses", "augment", "optimizers", "latent", "data", "metrics"},
     {"infer"},
     {"methods"},

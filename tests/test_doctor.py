@@ -79,3 +79,10 @@ def test_little_shared_memory_is_a_note(monkeypatch):
     notes = {finding.topic: finding for finding in doctor._workers()}
     assert "64 MiB" in notes["workers"].text and "--shm-size" in notes["workers"].remedy
     assert notes["compiler"].remedy and not notes["compiler"].bad
+
+
+def test_what_is_kept_is_shown_with_its_place(tmp_path):
+    assert "0.0 GB in " + str(tmp_path / "none") in str(doctor._cache(tmp_path / "none"))
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/a.levels").write_bytes(bytes(60_000_000))
+    assert doctor._cache(tmp_path).text.startswith("0.1 GB in ") and not doctor._cache(tmp_path).bad

@@ -73,16 +73,24 @@ class Domain:
             ValueError: another type of level or another number of channels than the domain's.
             UserError: a float that is not finite.
         """
+        return self.values(self.planes(pixels))
+
+    def planes(self, pixels: np.ndarray) -> np.ndarray:
+        """The first half of `to_tensor`: (..., H, W, C) -> (..., C, H, W), contiguous; still levels, where these have 8
+        or 16 bits, and values in [-1, 1] where they are floats. Errors as for `to_tensor`."""
         if pixels.dtype != self.dtype or pixels.ndim not in (3, 4) or pixels.shape[-1] != self.channels:
             raise ValueError(
                 f"pixels {pixels.dtype} {pixels.shape} are not of this domain, which is {self._words()}, "
                 f"(H, W, {self.channels}). Decode, and `to_channels` first."
             )
-        low, high = self.range
+        return self._from_floats(pixels) if self.depth == 32 else np.ascontiguousarray(np.moveaxis(pixels, -1, -3))
+
+    def values(self, planes: np.ndarray) -> Tensor:
+        """The second half of `to_tensor`, of what the first one made."""
         if self.depth == 32:
-            return self._from_floats(pixels)
-        planes = np.ascontiguousarray(np.moveaxis(pixels, -1, -3), dtype=np.float32)
-        x = torch.from_numpy(planes)
+            return torch.from_numpy(planes)
+        low, high = self.range
+        x = torch.from_numpy(planes.astype(np.float32))
         if low:
             x.sub_(low)
         x.div_(high - low).mul_(2).sub_(1)  # a division: a factor 1 / (high - low) misses 1 by a bit
@@ -117,7 +125,7 @@ class Domain:
         some = pixels[:, :, : 3 if self.channels >= 3 else 1].astype(np.float64)
         return np.clip((some - low) * (255 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
 
-    def _from_floats(self, pixels: np.ndarray) -> Tensor:
+    def _from_floats(self, pixels: np.ndarray) -> np.ndarray:
         """In float64, so that a narrow range far from 0 keeps its steps."""
         if not np.isfinite(pixels).all():
             raise UserError(
@@ -125,7 +133,7 @@ class Domain:
             )
         low, high = self.range
         x = torch.from_numpy(np.moveaxis(pixels, -1, -3).astype(np.float64, order="C"))
-        return x.sub_(low).div_(high - low).mul_(2).sub_(1).clamp_(-1, 1).float()
+        return x.sub_(low).div_(high - low).mul_(2).sub_(1).clamp_(-1, 1).float().numpy()
 
     def _words(self) -> str:
         return "32-bit floats" if self.depth == 32 else f"{self.depth} bits"

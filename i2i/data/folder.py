@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from i2i.data import DATASETS
+from i2i.data.cache import Units
 from i2i.data.folders import SPLITS, Files, demand_folder, listed
 from i2i.data.limit import chosen
 from i2i.data.pictures import read
@@ -47,7 +48,8 @@ class Folder(PictureSet):
         seed: int,
         hint: str = "",
     ):
-        self.splits, notes = _splits(Path(os.path.expanduser(path)), hint)
+        root = Path(os.path.expanduser(path))
+        self.splits, notes = _splits(root, hint)
         train = self.splits["train"]
         survey = Survey(train, a.get("page"))
         if sentence := too_many(dict(survey.broken), len(train)):
@@ -63,11 +65,13 @@ class Folder(PictureSet):
             flip=flip,
             transform=transform,
         )
-        self.broken = survey.broken
+        self.root, self.broken, self._sizes = root, survey.broken, survey.sizes
         self.notes = [*notes, *survey.notes]
         if limit is not None:
-            kept = train.only(chosen(len(train), limit, train.folder))
+            places = chosen(len(train), limit, train.folder)
+            kept = train.only(places)
             self.limited(kept, kept, f"{limit:,} of {len(train):,} training pictures are trained on")
+            self._sizes = self._sizes[places]
 
     @staticmethod
     def keys_of(args: Mapping[str, Any]) -> tuple[str]:
@@ -83,7 +87,14 @@ class Folder(PictureSet):
 
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
         train = self.splits["train"]
-        return next_good(lambda place: {"image": self._read(train[place])}, index, len(self), self.files)
+
+        def load(place: int) -> Pixels:
+            return self.once("image", place, lambda: {"image": self._read(train[place])})
+
+        return next_good(load, index, len(self), self.files)
+
+    def units(self) -> list[Units]:
+        return [Units("image", (self.splits["train"],), self._sizes, self.domains, {})]
 
     def previews(self, count: int) -> list[Pixels]:
         split = preview_split(self.splits)

@@ -1,5 +1,6 @@
 """Folders of pictures: what is in them, which layout they have, and which picture belongs to which."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -43,6 +44,10 @@ class Files(Sequence[str]):
     def names(self) -> Iterator[str]:
         """All paths below the folder."""
         return (self.name(index) for index in range(len(self)))
+
+    def digest(self) -> bytes:
+        """SHA-256 of the paths below the folder, and of their order."""
+        return hashlib.sha256(self._ends.tobytes() + self._bytes.tobytes()).digest()
 
     def only(self, places: Iterable[int]) -> "Files":
         """The files at these places, in this order."""

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from i2i.data import DATASETS
+from i2i.data.cache import Units
 from i2i.data.classes import Found, Split, find
 from i2i.data.domain import Domain
 from i2i.data.folders import SPLITS, Files, first_three
@@ -73,18 +72,19 @@ class Labelled(PictureSet):
         seed: int,
         hint: str = "",
     ):
-        found = find(Path(os.path.expanduser(path)), hint)
+        root = Path(os.path.expanduser(path))
+        found = find(root, hint)
         self.class_names = _named(found, classes)
         self.num_classes = len(self.class_names)
         self.splits = found.splits if val is None else _with_val(found.splits, val, self.num_classes)
         train = self.splits["train"]
-        shape, broken, notes = None, [], [*found.notes, *_unseen(train, self.class_names)]
+        shape, sizes, broken, notes = None, None, [], [*found.notes, *_unseen(train, self.class_names)]
         if isinstance(train.pictures, Files):
             survey = Survey(train.pictures, a.get("page"))
             if sentence := too_many(dict(survey.broken), len(train.pictures)):
                 raise UserError(sentence)
             survey.check_crop(load_size, crop_size)
-            domain, broken = survey.domain("a", a), survey.broken
+            domain, broken, sizes = survey.domain("a", a), survey.broken, survey.sizes
             notes += survey.notes
         else:
             shape = _shape(self.splits, load_size, crop_size)
@@ -100,13 +100,15 @@ class Labelled(PictureSet):
             transform=transform,
             shape=shape,
         )
-        self.broken, self.notes = broken, notes
+        self.root, self.broken, self.notes, self._sizes = root, broken, notes, sizes
         self.few: np.ndarray | None = None  # which of the pictures that are trained on are labelled, where not all are
         if limit is not None:
             number = len(train.labels)
-            kept = _part(train, chosen(number, limit, train.origin, labels=train.labels))
+            places = chosen(number, limit, train.origin, labels=train.labels)
+            kept = _part(train, places)
             paths = kept.pictures if isinstance(kept.pictures, Files) else ()
             self.limited(kept, paths, f"{limit:,} of {number:,} training pictures are trained on")
+            self._sizes = None if sizes is None else sizes[places]
         if labels is not None:
             train = self.splits["train"]
             self.few = few(train.labels, labels, self.class_names, train.origin, seed)
@@ -139,31 +141,34 @@ class Labelled(PictureSet):
         (_, pixels), broken = self._good(index)
         return {"image": pixels}, broken
 
-    def item(self, epoch: int, index: int) -> tuple[dict[str, Tensor], list[Broken]]:
-        """As in every data set, and "label", () int64, of the picture that came; of few labels, of "labelled"."""
+    def drawn(self, epoch: int, index: int) -> tuple[Pixels, dict[str, int], list[Broken]]:
+        """As in every data set, and "label", of the picture that came; of few labels, of "labelled"."""
         (place, pixels), broken = self._good(index)
         sample = self.moved({"image": pixels}, epoch, index)
         if self.few is not None:
             (place, pixels), more = self._good(self._drawn(epoch, index), self.few)
             moved = self.transform({"image": pixels}, derive(self.seed, "transform", epoch, index, "labelled"))
-            sample["labelled"], broken = self.domains["image"].to_tensor(moved["image"]), [*broken, *more]
-        return {**sample, "label": torch.tensor(int(self.splits["train"].labels[place]))}, broken
+            sample["labelled"], broken = moved["image"], [*broken, *more]
+        return sample, {"label": int(self.splits["train"].labels[place])}, broken
 
-    def batch(self, places: Sequence[tuple[int, int]]) -> tuple[dict[str, Tensor], list[Broken]]:
+    def domain_of(self, key: str) -> Domain:
+        return self.domains["image"]
+
+    def levels(self, places: Sequence[tuple[int, int]]) -> tuple[dict[str, np.ndarray], list[Broken]]:
         """At once where the pictures are in memory and none is cut or augmented, only resized and flipped."""
         transform, train = self.transform, self.splits["train"]
         if transform.shape is None or not transform.still(*transform.shape):
-            return super().batch(places)
+            return super().levels(places)
         indices = np.array([index for _, index in places])
         found = {"image": self._stacked(train.pictures[indices], places)}
         if self.few is not None:
             indices = self.few[[self._drawn(*place) for place in places]]
             own = [(*place, "labelled") for place in places]
             found["labelled"] = self._stacked(train.pictures[indices], own)
-        return {**found, "label": torch.from_numpy(train.labels[indices])}, []
+        return {**found, "label": train.labels[indices]}, []
 
-    def _stacked(self, pixels: np.ndarray, draws: Sequence[tuple]) -> Tensor:
-        """Levels (B, H, W, C) of memory, resized and flipped as each one's draw says -> (B, C, H, W) in [-1, 1]."""
+    def _stacked(self, pixels: np.ndarray, draws: Sequence[tuple]) -> np.ndarray:
+        """Levels (B, H, W, C) of memory, resized and flipped as each one's draw says -> (B, C, H, W)."""
         transform, domain = self.transform, self.domains["image"]
         if transform.load_size not in (None, min(transform.shape)):
             pixels = np.stack([transform.resized(picture) for picture in pixels])
@@ -172,7 +177,11 @@ class Labelled(PictureSet):
             pixels[flips] = pixels[flips, :, ::-1]
         if pixels.shape[3] != domain.channels:
             pixels = np.repeat(pixels, domain.channels, axis=3)
-        return domain.to_tensor(pixels)
+        return domain.planes(pixels)
+
+    def units(self) -> list[Units]:
+        files = self.splits["train"].pictures
+        return [Units("image", (files,), self._sizes, self.domains, {})] if isinstance(files, Files) else []
 
     def previews(self, count: int) -> list[Pixels]:
         split = preview_split(self.splits)
@@ -198,7 +207,7 @@ class Labelled(PictureSet):
 
         def load(number: int) -> tuple[int, np.ndarray]:
             place = int(among[number])
-            return place, self._read(train, place)
+            return place, self.once("image", place, lambda: {"image": self._read(train, place)})["image"]
 
         return next_good(load, index, len(among), self.files)
 

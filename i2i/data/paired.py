@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from i2i.data import DATASETS
+from i2i.data.cache import Units
 from i2i.data.folders import Split, paired_splits
 from i2i.data.limit import chosen
 from i2i.data.pictures import BrokenPicture, Picture, read
@@ -56,7 +57,8 @@ class Paired(PictureSet):
             raise UserError(
                 f"direction '{direction}' is not ab (A to B) or ba (B to A). Set data.direction to one of these."
             )
-        self.splits = paired_splits(Path(os.path.expanduser(path)), hint, folders)
+        root = Path(os.path.expanduser(path))
+        self.splits = paired_splits(root, hint, folders)
         train = self.splits["train"]
         if train.b is None and a.get("page") != b.get("page"):
             raise UserError(
@@ -80,7 +82,9 @@ class Paired(PictureSet):
             flip=flip,
             transform=transform,
         )
-        self.broken = broken
+        self.root, self.broken = root, broken
+        sizes = surveys[0].sizes // (1, 2 if train.b is None else 1)
+        self._sizes = np.where((sizes == surveys[-1].sizes) | (train.b is None), sizes, 0)
         self.notes = [*train.notes, *dict.fromkeys(note for survey in surveys for note in survey.notes)]
         if train.b is None:
             self.side = {"ab": "left", "ba": "right"}[direction]
@@ -89,6 +93,7 @@ class Paired(PictureSet):
             kept = train._replace(a=train.a.only(places), b=None if train.b is None else train.b.only(places))
             words = f"{limit:,} of {len(train.a):,} training pairs are trained on"
             self.limited(kept, [*kept.a, *(kept.b or ())], words)
+            self._sizes = self._sizes[places]
 
     @staticmethod
     def keys_of(args: Mapping[str, Any]) -> tuple[str, str]:
@@ -103,7 +108,17 @@ class Paired(PictureSet):
         return len(self) * (1 if self.splits["train"].b is None else 2)
 
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
-        return next_good(lambda place: self.pair(self.splits["train"], place), index, len(self), self.files)
+        return next_good(
+            lambda place: self.once("pair", place, lambda: self.pair(self.splits["train"], place)),
+            index,
+            len(self),
+            self.files,
+        )
+
+    def units(self) -> list[Units]:
+        train = self.splits["train"]
+        files = (train.a,) if train.b is None else (train.a, train.b)
+        return [Units("pair", files, self._sizes, self.domains, {"sides": self._sides})]
 
     def pair(self, split: Split, index: int) -> Pixels:
         """Pair `index` of a split, whole.

@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
+from i2i.data.cache import Kept, Units
 from i2i.data.domain import Domain
 from i2i.data.pictures import BrokenPicture, Picture, filled, to_channels
 from i2i.data.transform import Transform
@@ -100,6 +102,8 @@ class PictureSet:
         self.transform = Transform(load_size, crop_size, flip, transform, shape)
         self.notes: list[str] = []  # sentences about what is converted or set aside, to be said once
         self.broken: list[Broken] = []  # found before the first sample
+        self.root: Path | None = None  # the folder of the data, of sets that read files
+        self.kept: Kept | None = None  # decoded training pictures, where `cache.keep` lets them be kept
         self.side: str | None = None  # "left" or "right": the half of a side-by-side file that is the input
         self._sides = dict(sides)
         self._unlimited: PictureSet | None = None
@@ -140,8 +144,16 @@ class PictureSet:
 
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
         """Training sample `index` of `epoch` before the transform: {key: (H, W, C)}, with the channels and depth of the
-        key's domain. A pure function of (seed, epoch, index) and the files."""
+        key's domain, whole or resized already. A pure function of (seed, epoch, index) and the files."""
         raise NotImplementedError
+
+    def units(self) -> list[Units]:
+        """What of the training files can be kept decoded; nothing of a set that reads none while it trains."""
+        return []
+
+    def once(self, name: str, place: int, load: Callable[[], Pixels]) -> Pixels:
+        """`load` of place `place` of the units of this name; resized, from the second time on, where these are kept."""
+        return load() if self.kept is None else self.kept.read(name, place, load)
 
     def previews(self, count: int) -> list[Pixels]:
         """Up to `count` samples of test (else val, else train), whole, with the channels and depth of their domains; of
@@ -236,11 +248,21 @@ class PictureSet:
 
         A pure function of (seed, epoch, index) and the files: the same in any process, in any order, after any start.
         """
-        pictures, broken = self.pictures(epoch, index)
-        return self.moved(pictures, epoch, index), broken
+        levels, labels, broken = self.drawn(epoch, index)
+        tensors = {key: self.domain_of(key).to_tensor(pixels) for key, pixels in levels.items()}
+        return {**tensors, **{key: torch.tensor(label) for key, label in labels.items()}}, broken
 
-    def moved(self, pictures: Pixels, epoch: int, index: int) -> dict[str, Tensor]:
-        """The pictures of a sample after what the transform draws for it: {key: (C, crop, crop)} in [-1, 1]."""
+    def drawn(self, epoch: int, index: int) -> tuple[Pixels, dict[str, int], list[Broken]]:
+        """`item` before levels become values: {key: (crop, crop, C)}, the labels, and the files replaced."""
+        pictures, broken = self.pictures(epoch, index)
+        return self.moved(pictures, epoch, index), {}, broken
+
+    def domain_of(self, key: str) -> Domain:
+        """The domain of a key of `drawn`."""
+        return self.domains[key]
+
+    def moved(self, pictures: Pixels, epoch: int, index: int) -> Pixels:
+        """The pictures of a sample after what the transform draws for it: {key: (crop, crop, C)}."""
         if self.together:
             pictures = self.transform(pictures, derive(self.seed, "transform", epoch, index))
         else:
@@ -248,12 +270,27 @@ class PictureSet:
                 key: self.transform({key: pixels}, derive(self.seed, "transform", epoch, index, key))[key]
                 for key, pixels in pictures.items()
             }
-        return {key: self.domains[key].to_tensor(pictures[key]) for key in self.keys}
+        return {key: pictures[key] for key in self.keys}
 
     def batch(self, places: Sequence[tuple[int, int]]) -> tuple[dict[str, Tensor], list[Broken]]:
-        """`item` of all places (epoch, index), stacked: {key: (B, C, crop, crop)}, and the files replaced.
+        """`item` of all places (epoch, index), stacked: {key: (B, C, crop, crop)}, and the files replaced."""
+        levels, broken = self.levels(places)
+        return self.values(levels), broken
 
-        A subclass may be faster at it; the tensors are the same, bit for bit.
+    def levels(self, places: Sequence[tuple[int, int]]) -> tuple[dict[str, np.ndarray], list[Broken]]:
+        """The first half of `batch`: {key: (B, C, crop, crop)} as `Domain.planes` makes them, labels (B,), and the
+        files replaced. Levels are a quarter of the bytes of their values, which a worker has to hand over.
+
+        A subclass may be faster at it; the arrays are the same, bit for bit.
         """
-        items, reports = zip(*(self.item(*place) for place in places))
-        return default_collate(list(items)), [report for each in reports for report in each]
+        levels, labels, reports = zip(*(self.drawn(*place) for place in places))
+        planes = {key: self.domain_of(key).planes(np.stack([each[key] for each in levels])) for key in levels[0]}
+        numbers = {key: np.array([each[key] for each in labels], np.int64) for key in labels[0]}
+        return {**planes, **numbers}, [report for each in reports for report in each]
+
+    def values(self, levels: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """The second half of `batch`: the values of all pictures of a batch at once."""
+        return {
+            key: torch.from_numpy(array) if array.ndim == 1 else self.domain_of(key).values(array)
+            for key, array in levels.items()
+        }

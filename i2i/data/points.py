@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from i2i.data import DATASETS
 from i2i.data.domain import Domain
@@ -146,13 +145,13 @@ class Points(PictureSet):
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
         return {"image": self._drawn("train", epoch)[index][None, None]}, []
 
-    def batch(self, places: Sequence[tuple[int, int]]) -> tuple[dict[str, Tensor], list[Broken]]:
+    def levels(self, places: Sequence[tuple[int, int]]) -> tuple[dict[str, np.ndarray], list[Broken]]:
         epochs, indices = np.array(places).T
         points = np.empty((len(places), 1, 1, self.centres.shape[1]), np.float32)
         for epoch in np.unique(epochs):
             of = epochs == epoch
             points[of, 0, 0] = self._drawn("train", int(epoch))[indices[of]]
-        return {"image": self.domains["image"].to_tensor(points)}, []
+        return {"image": self.domains["image"].planes(points)}, []
 
     def previews(self, count: int) -> list[Pixels]:
         """The first points of test: PREVIEWS or more, since a distribution is not seen in a few."""

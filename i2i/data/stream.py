@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 from torch.utils.data._utils import signal_handling
 
 from i2i.data.pictureset import Broken, PictureSet, too_many
@@ -110,6 +110,8 @@ class Loader:
         for note in dataset.notes:
             say(note)
         self.report(dataset.broken)
+        # workers hand over levels, a quarter of the bytes; not where another process or thread is to see values only
+        self._halved = workers > 0 and not pin_memory
         many: dict[str, Any] = {}
         if workers:
             # a fork shares what is imported and listed; where it is unsafe, the platform's own way
@@ -117,7 +119,7 @@ class Loader:
             many = {"multiprocessing_context": start, "persistent_workers": True, "timeout": min(timeout, LOOK_EVERY)}
             many["worker_init_fn"] = functools.partial(_start_worker, os.getpid())
         loader = DataLoader(
-            _Samples(dataset),
+            _Samples(dataset, self._halved),
             batch_sampler=Stream(len(dataset), seed, batch_size, start_batch, part),
             num_workers=workers,
             collate_fn=_as_it_is,
@@ -152,7 +154,9 @@ class Loader:
             self.found += (report for report in broken if report.path not in self.broken)
         if error is not None:
             raise UserError(error)
-        return batch
+        if self.dataset.kept is not None and (words := self.dataset.kept.trouble()):
+            self.say(words)
+        return self.dataset.values(batch) if self._halved else batch
 
     def _wait(self) -> Any:
         """The next batch, waited for in short turns: after each PyTorch looks whether all workers are alive."""
@@ -193,33 +197,40 @@ class Loader:
         return None
 
 
-Answer = tuple[dict[str, Tensor] | None, list[Broken], str | None]
+Answer = tuple[dict[str, Tensor] | dict[str, np.ndarray] | None, list[Broken], str | None]
 
 
 class _Samples:
-    """`PictureSet.batch` for a DataLoader: errors of the user travel as text, not as a traceback of a worker."""
+    """`PictureSet.batch` for a DataLoader: errors of the user travel as text, not as a traceback of a worker.
 
-    def __init__(self, dataset: PictureSet):
-        self.dataset = dataset
+    Args:
+        halved: only the first half of `batch`; as NumPy arrays, which go through a pipe. A tensor goes through a new
+            piece of shared memory each, which at batch 1 takes four times the CPU time of reading kept pictures.
+    """
+
+    def __init__(self, dataset: PictureSet, halved: bool):
+        self.dataset, self.read = dataset, dataset.levels if halved else dataset.batch
 
     def __getitems__(self, places: list[Place]) -> Answer:
         try:
-            return *self.dataset.batch(places), None
+            return *self.read(places), None
         except UserError:
             return self._one_by_one(places)
 
     def _one_by_one(self, places: list[Place]) -> Answer:
         """The same, sample by sample: what is wrong with one does not hide which files the others found broken."""
-        pictures, reports, errors = [], [], []
+        reports, errors = [], []
         for place in places:
             try:
-                sample, broken = self.dataset.item(*place)
+                reports += self.dataset.item(*place)[1]
             except UserError as error:
                 errors.append(str(error))
-                continue
-            pictures.append(sample)
-            reports += broken
-        return (None, reports, errors[0]) if errors else (default_collate(pictures), reports, None)
+        if errors:
+            return None, reports, errors[0]
+        try:
+            return *self.read(places), None
+        except UserError as error:  # it comes and goes
+            return None, reports, str(error)
 
 
 def _as_it_is(answer: Answer) -> Answer:

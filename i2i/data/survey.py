@@ -44,6 +44,11 @@ class Survey:
             if changes[name]
         ]
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """(files, 2) height and width, 0 where a file is broken."""
+        return np.stack([self.height, self.width], axis=1)
+
     def first(self, which: np.ndarray) -> str:
         """The path of the first file for which the mask (files,) is true."""
         return self.files[int(np.flatnonzero(which)[0])]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from i2i.data import DATASETS
+from i2i.data.cache import Units
 from i2i.data.folders import Files, unpaired_splits
 from i2i.data.limit import chosen
 from i2i.data.pictures import read
@@ -51,7 +52,8 @@ class Unpaired(PictureSet):
         seed: int,
         hint: str = "",
     ):
-        self.splits = unpaired_splits(Path(os.path.expanduser(path)), hint, folders)
+        root = Path(os.path.expanduser(path))
+        self.splits = unpaired_splits(root, hint, folders)
         train = self.splits["train"]
         surveys = {"a": Survey(train.a, a.get("page")), "b": Survey(train.b, b.get("page"))}
         broken = [report for survey in surveys.values() for report in survey.broken]
@@ -69,14 +71,17 @@ class Unpaired(PictureSet):
             flip=flip,
             transform=transform,
         )
-        self.broken = broken
+        self.root, self.broken = root, broken
+        self._sizes = {side: survey.sizes for side, survey in surveys.items()}
         self.notes = [*train.notes, *(note for survey in surveys.values() for note in survey.notes)]
         if limit is not None:
-            a, b = (files.only(chosen(len(files), limit, files.folder, side)) for side, files in zip("ab", train[1:3]))
+            places = {side: chosen(len(files), limit, files.folder, side) for side, files in zip("ab", train[1:3])}
+            a, b = train.a.only(places["a"]), train.b.only(places["b"])
             words = (
                 f"{limit:,} of {len(train.a):,} training pictures of a, and of {len(train.b):,} of b, are trained on"
             )
             self.limited(train._replace(a=a, b=b), [*a, *b], words)
+            self._sizes = {side: sizes[places[side]] for side, sizes in self._sizes.items()}
 
     @staticmethod
     def keys_of(args: Mapping[str, Any]) -> tuple[str, str]:
@@ -98,7 +103,17 @@ class Unpaired(PictureSet):
         return {"a": a, "b": b}, [*broken_a, *broken_b]
 
     def _good(self, key: str, files: Files, index: int):
-        return next_good(lambda place: self._read(files[place], key), index, len(files), self.files)
+        def load(place: int) -> np.ndarray:
+            return self.once(key, place, lambda: {key: self._read(files[place], key)})[key]
+
+        return next_good(load, index, len(files), self.files)
+
+    def units(self) -> list[Units]:
+        train = self.splits["train"]
+        return [
+            Units(key, (files,), self._sizes[key], {key: self.domains[key]}, {})
+            for key, files in (("a", train.a), ("b", train.b))
+        ]
 
     def _read(self, path: str, key: str) -> np.ndarray:
         return self.taken(read(path, page=self.domains[key].page), key, path)

@@ -15,6 +15,7 @@ from i2i.infer.runs import BEST, CHECKPOINTS, read_recipe
 FREE = {
     "data.path",
     "data.workers",
+    "data.cache",
     "train.log_every",
     "train.sample_every",
     "train.save_every",

@@ -13,6 +13,7 @@ import torch
 
 from i2i import __version__, build, config
 from i2i.config import Recipe
+from i2i.data import cache
 from i2i.data.stream import Loader
 from i2i.engine import agreement, checkpoint, estimate, samples
 from i2i.engine.compiled import compile_nets
@@ -175,12 +176,7 @@ class Run:
             )
             return self.path
         self.announce(continued=found is not None)
-        self.loader = Loader(
-            self.data, batch_size=settings.batch_size, seed=settings.seed,
-            part=(self.processes.rank, self.processes.count),
-            start_batch=self.step * self.method.batches_per_step,
-            workers=self.workers(), pin_memory=self.runtime.device.type == "cuda", say=self.say,
-        )  # fmt: skip
+        self.loader = self.reader()
         stack.callback(self.loader.close)
         self.compile()
         self.watching = Watching(
@@ -215,6 +211,17 @@ class Run:
             f"Next: {f'i2i generate {shlex.quote(str(self.path))}' if self.draws else 'i2i translate FOLDER'}"
         )
         return self.path
+
+    def reader(self) -> Loader:
+        """The batches from here on. Pictures stay decoded where the recipe allows it and the run has a second epoch."""
+        settings, per_step = self.recipe.train, self.method.batches_per_step
+        if self.recipe.data.cache == "auto" and settings.steps * per_step * settings.batch_size > len(self.data):
+            cache.keep(self.data, self.say)
+        return Loader(
+            self.data, batch_size=settings.batch_size, seed=settings.seed,
+            part=(self.processes.rank, self.processes.count), start_batch=self.step * per_step,
+            workers=self.workers(), pin_memory=self.runtime.device.type == "cuda", say=self.say,
+        )  # fmt: skip
 
     def workers(self) -> int:
         """More readers than cores only get into each other's way; their number changes no picture."""

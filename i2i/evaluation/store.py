@@ -1,8 +1,8 @@
 """Where fitted networks are kept, so that a protocol trains its classifier once and not at every evaluation.
 
-One file each in `folder()`, named after everything that decides its contents: the kind of fit, its settings, the bytes
-of the data and the seed. The version of PyTorch and the number of threads are written down beside the tensors but are
-not part of the name: the last bits depend on them, and a fit that is there is used.
+One file each in `places.cache_folder()`, named after everything that decides its contents: the kind of fit, its
+settings, the bytes of the data and the seed. The version of PyTorch and the number of threads are written down beside
+the tensors but are not part of the name: the last bits depend on them, and a fit that is there is used.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from torch import Tensor
 from i2i import atomic
 from i2i.errors import UserError
 from i2i.infer.weights import check_tensors, read_tensors, write_tensors
+from i2i.places import cache_folder
 
 Say = Callable[[str], None]
 Make = Callable[[], tuple[dict[str, Tensor], dict[str, Any]]]
@@ -36,16 +37,6 @@ class Fitted(NamedTuple):
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
     hash: str
-
-
-def folder() -> Path:
-    """$I2I_CACHE; else i2i in $XDG_CACHE_HOME, which must be absolute to count; else ~/.cache/i2i."""
-    own, shared = os.environ.get("I2I_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    if own:
-        return Path(os.path.expanduser(own))
-    if shared and os.path.isabs(shared):
-        return Path(shared) / "i2i"
-    return Path(os.path.expanduser("~/.cache/i2i"))
 
 
 def key_of(kind: str, settings: Mapping[str, Any], arrays: Mapping[str, Tensor | np.ndarray | None], seed: int) -> str:
@@ -99,7 +90,7 @@ def fitted(key: str, meta: Mapping[str, Any], make: Make, *, say: Say = print) -
     Raises:
         ValueError: a fit with values that are not finite; it is not stored.
     """
-    path = folder() / f"{meta['kind']}-{key[:40]}.safetensors"
+    path = cache_folder() / f"{meta['kind']}-{key[:40]}.safetensors"
     if found := _stored(path, key, say):
         return found
     tensors, results = make()

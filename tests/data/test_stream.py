@@ -15,7 +15,6 @@ from torch.utils.data import _utils
 
 from i2i.data import DATASETS, stream
 from i2i.data.pictures import write
-from i2i.data.pictureset import PictureSet
 from i2i.data.stream import Loader, Stream
 from i2i.errors import UserError
 
@@ -232,16 +231,16 @@ def test_an_error_hides_no_broken_file_of_the_same_batch(folder, workers):
 
 def test_an_error_that_is_over_at_the_second_look_ends_nothing(folder, monkeypatch):
     data, calls = paired(folder(4)), []
-    item = data.item
+    drawn = data.drawn
 
     def once(epoch, index):
         calls.append(index)
         if len(calls) == 2:
             raise UserError("the disk did not answer")
-        return item(epoch, index)
+        return drawn(epoch, index)
 
     alone = load(data, 1)
-    monkeypatch.setattr(data, "item", once)
+    monkeypatch.setattr(data, "drawn", once)
     assert all(torch.equal(load(data, 1)[0][key], alone[0][key]) for key in data.keys) and len(calls) > 4
 
 
@@ -281,8 +280,7 @@ def test_a_closed_loader_says_so(folder):
 class Sleeper:
     """A data set whose first samples come at once and whose later ones never do (good = None: has a fault)."""
 
-    notes, broken, files = (), (), 100
-    batch = PictureSet.batch
+    notes, broken, files, kept = (), (), 100, None
 
     class transform:
         prepare = staticmethod(lambda: None)
@@ -298,6 +296,12 @@ class Sleeper:
             time.sleep(60)
         self.good -= 1
         return {"input": torch.tensor([os.getpid(), torch.get_num_threads(), cv2.getNumThreads()])}, []
+
+    def batch(self, places):
+        items, _ = zip(*(self.item(*place) for place in places))
+        return {"input": torch.stack([item["input"] for item in items])}, []
+
+    levels, values = batch, staticmethod(lambda batch: batch)
 
 
 @pytest.fixture

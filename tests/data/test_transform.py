@@ -178,20 +178,21 @@ def test_albumentations_is_imported_late_and_asks_the_network_for_nothing():
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("side", [24, 32, 47])
-def test_what_is_only_resized_and_flipped_is_what_albumentations_makes_of_it(monkeypatch, channels, dtype, side):
-    noise = np.random.default_rng(side).integers(0, 256, (side, side, channels)).astype(dtype)
+@pytest.mark.parametrize("further", [0, 9])
+def test_what_has_no_pipeline_is_what_albumentations_makes_of_it(channels, dtype, side, further):
+    noise = np.random.default_rng(side).integers(0, 256, (side, side + further, channels)).astype(dtype)
+    noise.flags.writeable = False
     pictures = {"a": noise, "b": noise[..., :1]}
-    for load_size, flip in ((32, True), (32, False), (None, True), (None, False)):
-        transform = Transform(load_size, 32 if load_size else side, flip, None)
-        assert transform.still(side, side)
+    for load_size, crop, flip in ((32, 32, True), (32, 20, False), (32, 24, True), (None, side, True), (None, 7, True)):
+        transform = Transform(load_size, crop, flip, None)
         short = [transform(pictures, seed) for seed in range(2**32 - 8, 2**32 + 8)]
-        with monkeypatch.context() as patch:
-            patch.setattr(transform, "still", lambda *_: False)
-            long = [transform(pictures, seed) for seed in range(2**32 - 8, 2**32 + 8)]
+        long = [transform.composed(pictures, seed) for seed in range(2**32 - 8, 2**32 + 8)]
+        again = [transform({k: transform.resized(p) for k, p in pictures.items()}, 2**32 - 8 + n) for n in range(16)]
+        assert all(np.array_equal(one[key], two[key]) for one, two in zip(short, again) for key in pictures)
         for one, two in zip(short, long, strict=True):
             assert all(one[key].dtype == dtype and np.array_equal(one[key], two[key]) for key in pictures)
-        turned = {one["a"].tobytes() for one in short}
-        assert len(turned) == 1 + flip
+        different = len({one["a"].tobytes() for one in short})
+        assert different == 2 if transform.still(side, side + further) else different > 5
 
 
 @pytest.mark.parametrize("shape", [(30, 45), (90, 45), (41, 57), (40, 40), (33, 100)])
@@ -212,7 +213,7 @@ def test_where_nothing_is_to_be_done_the_pictures_come_back_at_once(monkeypatch)
 
     monkeypatch.setattr(module, "_albumentations", lambda: pytest.fail("not needed"))
     transform = Transform(None, 48, False, None, shape=(48, 48))
-    assert moved(transform, 1, a=PLACES)["a"] is PLACES
+    assert np.shares_memory(moved(transform, 1, a=PLACES)["a"], PLACES)
     transform.prepare()
     assert not Transform(None, 48, False, "d4").still(48, 48) and not Transform(None, 48, False).still(48, 49)
     assert not Transform(48, 40, False).still(48, 48) and Transform(40, 40, False).still(48, 48)

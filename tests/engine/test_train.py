@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from running import ARGUMENTS, LENGTH
 
+from i2i.data.pictures import write
 from i2i.engine import checkpoint
 from i2i.engine.runtime import NotFinite
 from i2i.engine.train import train
@@ -166,3 +168,33 @@ def test_progress_of_previews_does_not_touch_training(run, tmp_path):
     two, _ = run("pix2pix", "train.sample_every=1", "train.log_every=1", "train.save_every=2", run=tmp_path / "often")
     ours, theirs = (read_tensors(checkpoint_of(path, 12))[0] for path in (one, two))
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
+@pytest.mark.parametrize("more", [(), ("data.workers=1",)])
+def test_a_run_whose_pictures_stay_decoded_has_the_same_bits(run, tmp_path, more):
+    root = tmp_path / "pictures"
+    (root / "train").mkdir(parents=True)
+    for number in range(5):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 90, 3), np.uint8)
+        write(root / f"train/{number}.png", pixels)
+    data = f"data={{kind: paired, path: '{root}', load_size: 36, crop_size: 32, workers: 0}}"
+    plain, said = run("pix2pix", data, "data.cache=off", run=tmp_path / "plain")
+    assert not (root / ".i2i-cache").exists() and not any("decoded pictures" in line for line in said)
+    path, said = run("pix2pix", data, *more)
+    assert sum("decoded pictures are kept in" in line for line in said) == 1 and (root / ".i2i-cache").is_dir()
+    last = "checkpoints/00000012.safetensors"
+    ours, theirs = read_tensors(path / last)[0], read_tensors(plain / last)[0]
+    assert ours.keys() == theirs.keys() and all(ours[key].equal(theirs[key]) for key in ours)
+    _, said = run("pix2pix", data, "data.cache=off", "train.steps=14")
+    assert any("continuing" in line for line in said), "another data.cache is no other recipe"
+
+
+def test_a_run_of_less_than_an_epoch_keeps_nothing_decoded(run, tmp_path):
+    root = tmp_path / "pictures"
+    for name in "AB":
+        (root / f"train{name}").mkdir(parents=True)
+        for number in range(26):
+            write(root / f"train{name}/{number}.png", np.zeros((40, 40, 3), np.uint8))
+    data = f"data={{kind: paired, path: '{root}', load_size: 36, crop_size: 32, workers: 0}}"
+    run("pix2pix", data)
+    assert not (root / ".i2i-cache").exists()

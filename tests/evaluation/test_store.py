@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from i2i import atomic
+from i2i import atomic, places
 from i2i.errors import UserError
 from i2i.evaluation import store
 from i2i.infer.weights import read_tensors, write_tensors
@@ -40,11 +40,11 @@ def test_the_folder_is_the_users_then_xdgs_then_homes(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("I2I_CACHE", "~/own")
-    assert store.folder() == tmp_path / "own"
+    assert places.cache_folder() == tmp_path / "own"
     monkeypatch.delenv("I2I_CACHE")
-    assert store.folder() == tmp_path / "xdg" / "i2i"
+    assert places.cache_folder() == tmp_path / "xdg" / "i2i"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the standard: ignored
-    assert store.folder() == tmp_path / ".cache" / "i2i"
+    assert places.cache_folder() == tmp_path / ".cache" / "i2i"
 
 
 def test_a_fit_is_made_once_and_read_after(cache):
@@ -167,13 +167,14 @@ def test_what_a_killed_writer_left_is_removed_once_it_is_old(cache):
 def test_two_processes_at_once_both_have_it_whole(cache):
     code = (
         "import sys, torch\n"
+        "from i2i import places\n"
         "from i2i.evaluation import store\n"
         "def make(): return {'w': torch.arange(200000.)}, {}\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "for _ in range(20):\n"
         "    found = store.fitted(sys.argv[1], {'kind': 'classifier'}, make)\n"
         "    assert found.tensors['w'].sum() == torch.arange(200000.).sum()\n"
-        "    store._store(store.folder() / f'classifier-{sys.argv[1][:40]}.safetensors', found.tensors, found.meta, print)\n"
+        "    store._store(places.cache_folder() / f'classifier-{sys.argv[1][:40]}.safetensors', found.tensors, found.meta, print)\n"
         "print(found.hash)\n"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -236,6 +236,7 @@ def _data(chosen: Choices, found: Fingerprint, cut: Size, machine: Machine) -> N
         "flip": True,
         "transform": None,
         "workers": 1 if machine.kind == "cpu" else min(8, max(2, machine.cores // 2)),
+        "cache": "auto",
     }
     why["data", "load_size"], why["data", "crop_size"] = cut.why_load, cut.why_crop
     data["flip"], why["data", "flip"] = flip(found)
