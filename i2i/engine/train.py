@@ -200,16 +200,9 @@ class Run:
             log_every=settings.log_every, sample_every=settings.sample_every, save_every=settings.save_every,
         )  # fmt: skip
         last = run_loop(
-            self.method,
-            self.watching.timed(self.loader),
-            self.runtime,
-            self.schedule,
-            self.rates,
-            settings.seed,
-            self.step,
-            settings.batch_size,
-            events,
-        )
+            self.method, self.watching.timed(self.loader), self.runtime, self.schedule, self.rates, settings.seed,
+            self.step, settings.batch_size, events,
+        )  # fmt: skip
         if last < settings.steps:
             raise Interrupted(self.path, last, self.received[0])
         self.say(

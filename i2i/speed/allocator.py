@@ -16,7 +16,7 @@ from i2i.speed.measure import Measure, Work, nothing
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # names of mallopt(3)
 KEPT = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 64 * 2**20}  # no block apart, never back, grown by 64 MB
 USUAL = {MMAP_MAX: 65536, TRIM_THRESHOLD: 128 * 2**10, TOP_PAD: 128 * 2**10}  # glibc's
-PASSES = 3
+PASSES = 2
 
 
 class KeptMemory(Measure):

@@ -37,7 +37,7 @@ class MatrixProducts(Measure):
         for name, layer, shape in _layers(work):
             settings = (type(layer), layer.weight.shape, layer.stride, layer.padding, layer.dilation, shape)
             if settings not in answers:  # networks have many layers of one shape
-                x = torch.rand(shape, device=work.device)
+                x = torch.rand(shape, device=layer.weight.device, dtype=layer.weight.dtype)
                 ways = {"plain": _pass(layer, x, plain(layer)), "matrix": _pass(layer, x, product(layer))}
                 answers[settings] = probe.fastest(ways)
             way, seconds = answers[settings]

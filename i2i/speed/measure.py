@@ -47,7 +47,8 @@ class Work:
     def made_up(self, net: nn.Module, batches: int = 1) -> tuple[Tensor, ...]:
         """Random arguments of `net`: as many batches in a row, in [-1, 1], with classes where it is told some."""
         rows = batches * self.batch_size
-        pictures = torch.rand(inputs(net, rows, self.crop), device=self.device) * 2 - 1
+        weight = next(net.parameters())
+        pictures = torch.rand(inputs(net, rows, self.crop), device=weight.device, dtype=weight.dtype) * 2 - 1
         return (pictures, *classes(net, rows, self.device))
 
     def passing(self, net: nn.Module) -> Callable[[], None]:
