@@ -5,9 +5,9 @@
 
 CHECKOUT is a clone of junyanz/pytorch-CycleGAN-and-pix2pix. Three processes hold a training each, of the same networks,
 first weights, pictures and seeds: the reference, ours with train.speed=plain, ours with train.speed=auto. They take
-turns, a step each, so that all meet the same machine; only one computes at a time. A step is all that training computes:
-forward, backward and updates, without reading pictures. A sample taken while other programs held more than --allowed of
-the cores' time is left out, and counted.
+turns, a step each, so that all meet the same machine; only one computes at a time. A step is what training computes:
+forward, backward and updates, without reading pictures. A sample taken while other programs held more than --allowed
+of the cores' time is left out, and counted.
 
 Prints per variant the milliseconds of a step (median, lowest to highest), how many times faster than the reference it
 is (median over the rounds of which both samples count, lowest to highest) and the most memory that its process had,
@@ -85,6 +85,7 @@ def begin(folder: Path, name: str, checkout: Path) -> Contestant:
     )
     contestant = Contestant(name, process)
     contestant.facts = contestant.answer()
+    print(f"{name} is ready", file=sys.stderr)
     return contestant
 
 
