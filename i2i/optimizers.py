@@ -100,6 +100,14 @@ def sgd(
 
 
 @torch.no_grad()
+def step(optimizer: Optimizer) -> None:
+    """One update, the optimizer's own; a fused one gets gradients and moments laid out in memory as their weights."""
+    if all(group.get("fused") for group in optimizer.param_groups):
+        _lay_out(optimizer)
+    optimizer.step()
+
+
+@torch.no_grad()
 def guarded_step(optimizer: Optimizer, bad: Tensor) -> None:
     """One update, which leaves weights, moments and step counters bit for bit as they were where `bad` is 1.
 
@@ -121,17 +129,22 @@ def guarded_step(optimizer: Optimizer, bad: Tensor) -> None:
 def _fused_step(optimizer: Optimizer, bad: Tensor) -> None:
     """The kernels themselves take the flag, under the name by which gradient scalers hand it over."""
     for parameter, momentum in _updated(optimizer):
-        parameter.grad = _laid_out_as(parameter, parameter.grad)
-        state = optimizer.state.get(parameter, {})
-        if momentum and not state:  # SGD takes memory as it comes for this buffer, and a bad first step leaves it
-            state = optimizer.state[parameter]
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        state.update({name: _laid_out_as(parameter, value) for name, value in state.items() if value.dim()})
+        if momentum and not optimizer.state.get(parameter):  # SGD takes memory as it comes, and a bad step leaves it
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    _lay_out(optimizer)
     optimizer.grad_scale, optimizer.found_inf = None, bad.float()
     try:
         optimizer.step()
     finally:
         del optimizer.grad_scale, optimizer.found_inf
+
+
+def _lay_out(optimizer: Optimizer) -> None:
+    """Gradients and moments as their weights: a fused kernel pairs entries by their place in memory."""
+    for parameter, _ in _updated(optimizer):
+        parameter.grad = _laid_out_as(parameter, parameter.grad)
+        state = optimizer.state.get(parameter, {})
+        state.update({name: _laid_out_as(parameter, value) for name, value in state.items() if value.dim()})
 
 
 def _copied_step(optimizer: Optimizer, bad: Tensor) -> None:

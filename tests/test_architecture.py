@@ -17,7 +17,7 @@ SOURCES = [
 TIERS = [
     {"errors", "seeds", "registry", "atomic", "yamlfile", "faults", "places"},
     {"config", "nets", "losses", "augment", "optimizers", "latent", "data", "metrics"},
-    {"infer"},
+    {"infer", "speed"},
     {"methods"},
     {"build"},
     {"evaluation", "prepare"},

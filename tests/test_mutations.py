@@ -15,7 +15,7 @@ NAMES = sorted(path.stem for path in config.shipped("recipes").glob("*.yaml"))
 WORDS = {
     ("method", "name"), ("method", "objective"), ("method", "constraint", "name"), ("generator", "name"), ("generator", "norm"),
     ("generator", "upsample"), ("generator", "padding"), ("discriminator", "name"), ("discriminator", "norm"), ("data", "kind"),
-    ("optimizer", "G", "name"), ("optimizer", "D", "name"), ("train", "precision"), ("train", "tracker"), ("translate", "norm"),
+    ("optimizer", "G", "name"), ("optimizer", "D", "name"), ("train", "precision"), ("train", "speed"), ("train", "tracker"), ("translate", "norm"),
     ("encoder", "name"), ("evaluate", "protocol"), ("method", "prior"), ("method", "likelihood"), ("data", "distribution"),
 }  # fmt: skip
 FREE_KEYS = {("augment", "policy")}  # lists

@@ -1,15 +1,13 @@
 """torch.compile of the networks, tried out before training begins, so that a run never ends where a compiler does."""
 
-import itertools
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
 
-from i2i.nets.shapes import classes, inputs, parts
+from i2i.nets.shapes import classes, inputs
+from i2i.speed.trial import forward_backward, untouched
 
 GRAPHS = 32  # of one function at most, beyond which it runs uncompiled; under bf16 all networks share one
 
@@ -26,12 +24,12 @@ def compile_nets(method, crop: int, batch_size: int, say: Callable[[str], None])
     torch._dynamo.config.recompile_limit = GRAPHS
     for name, net in method.nets.items():
         net.compile(dynamic=False)  # sizes do not change in training; a guess that they might costs a compilation
-        pictures = torch.zeros(inputs(net, batch_size, crop), device=device)
+        pictures, labels = torch.zeros(inputs(net, batch_size, crop), device=device), classes(net, batch_size, device)
         try:
-            with _untouched(net):
-                _run(net, pictures, trained=True)
+            with untouched(net):
+                forward_backward(net, pictures, *labels)
                 if name in method.duels:
-                    _run(net, pictures, trained=False)
+                    forward_backward(net, pictures, *labels, trained=False)
         except Exception as error:  # whatever a compiler raises
             plain(method)
             say(
@@ -47,28 +45,6 @@ def plain(method) -> None:
     """Takes compilation back."""
     for net in method.nets.values():
         net._compiled_call_impl = None
-
-
-def _run(net: nn.Module, pictures: Tensor, trained: bool) -> None:
-    net.requires_grad_(trained)
-    labels = classes(net, len(pictures), pictures.device)
-    outputs = net(pictures.clone().requires_grad_(not trained), *labels)
-    sum(part.float().mean() for part in parts(outputs)).backward()
-
-
-@contextmanager
-def _untouched(net: nn.Module) -> Iterator[None]:
-    """Afterwards weights have no gradient, buffers hold what they held, and the random state is what it was."""
-    before = [(buffer, buffer.clone()) for buffer in net.buffers()]
-    devices = {tensor.device for tensor in itertools.chain(net.parameters(), net.buffers()) if tensor.is_cuda}
-    try:
-        with torch.random.fork_rng(list(devices)):
-            yield
-    finally:
-        net.requires_grad_(True).zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for buffer, value in before:
-                buffer.copy_(value)
 
 
 def _reason(error: Exception) -> str:

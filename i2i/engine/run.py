@@ -11,11 +11,13 @@ from i2i.engine.lines import taken_up
 from i2i.errors import UserError
 from i2i.infer.runs import BEST, CHECKPOINTS, read_recipe
 
-# what may differ when a run is continued: where the data lie, and how often things are written
+# what may differ when a run is continued: where the data lie, how often things are written, and how fast it goes (of
+# which a run keeps what it began with, see `speeding`)
 FREE = {
     "data.path",
     "data.workers",
     "data.cache",
+    "train.speed",
     "train.log_every",
     "train.sample_every",
     "train.save_every",

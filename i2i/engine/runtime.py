@@ -16,6 +16,8 @@ from i2i.engine.processes import Processes
 from i2i.engine.recompute import recompute
 from i2i.errors import UserError
 from i2i.optimizers import guarded_step
+from i2i.optimizers import step as update
+from i2i.speed.together import foreseen
 
 
 class NotFinite(Everywhere):
@@ -61,6 +63,7 @@ class Runtime:
         self.precision, self.clip_grad, self.recomputed = precision, clip_grad, recomputed
         self.branch = self.device.type == "cpu" if branch is None else branch
         self.ema = None
+        self.at_once: set[nn.Module] = set()  # networks whose foreseen calls are one batch, see `i2i.speed.together`
         self.step = 0  # set by the loop; named in a failure
         self._failure: Failure | None = None
         self._bad = torch.zeros((), device=self.device)
@@ -106,6 +109,14 @@ class Runtime:
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
 
+    def foreseen(self, *calls: tuple):
+        """A context in which a method will call (network, picture, picture, ...): each once, in any order.
+
+        As it says, nothing changes by it. Where it was found to pay and to change no output, those of one network are
+        computed in one batch, when the first of them is asked for.
+        """
+        return foreseen(calls, self.at_once)
+
     def descend(self, method, group: str, loss: Tensor) -> None:
         """Backward, clipping, finite gate, update and EMA of one group of `method`.
 
@@ -135,7 +146,7 @@ class Runtime:
             scale = torch.clamp(self.clip_grad / (norm + 1e-6), max=1.0)
             torch._foreach_mul_(grads, scale)
         if self.branch:
-            optimizer.step()
+            update(optimizer)
         else:
             guarded_step(optimizer, bad)
         if self.ema is not None:

@@ -15,7 +15,7 @@ from i2i import __version__, build, config
 from i2i.config import Recipe
 from i2i.data import cache
 from i2i.data.stream import Loader
-from i2i.engine import agreement, checkpoint, estimate, samples
+from i2i.engine import agreement, checkpoint, estimate, samples, speeding
 from i2i.engine.compiled import compile_nets
 from i2i.engine.ema import EMA
 from i2i.engine.liveness import Everywhere
@@ -32,6 +32,7 @@ from i2i.engine.watching import Watching
 from i2i.evaluation.subject import Subject, twins
 from i2i.infer.models import RUNS
 from i2i.infer.runs import BEST
+from i2i.speed.measure import Work
 
 
 class Interrupted(Everywhere):
@@ -144,7 +145,7 @@ class Run:
         self.rates = {
             group: [g["lr"] for g in optimizer.param_groups] for group, optimizer in self.method.optimizers.items()
         }
-        self.pictures, self.compiled = None, None
+        self.pictures, self.compiled, self.speed = None, None, None
         self.received: list[int] = []  # signals
 
     @property
@@ -176,6 +177,7 @@ class Run:
             )
             return self.path
         self.announce(continued=found is not None)
+        self.hasten(stack)
         self.loader = self.reader()
         stack.callback(self.loader.close)
         self.compile()
@@ -194,16 +196,9 @@ class Run:
             log_every=settings.log_every, sample_every=settings.sample_every, save_every=settings.save_every,
         )  # fmt: skip
         last = run_loop(
-            self.method,
-            self.watching.timed(self.loader),
-            self.runtime,
-            self.schedule,
-            self.rates,
-            settings.seed,
-            self.step,
-            settings.batch_size,
-            events,
-        )
+            self.method, self.watching.timed(self.loader), self.runtime, self.schedule, self.rates, settings.seed,
+            self.step, settings.batch_size, events,
+        )  # fmt: skip
         if last < settings.steps:
             raise Interrupted(self.path, last, self.received[0])
         self.say(
@@ -236,6 +231,7 @@ class Run:
         """Continues from a checkpoint: every bit of the training state, the schedule and the thread count."""
         checkpoint.restore(tensors, self.method, self.runtime.ema, self.runtime.device, self.processes.rank)
         self.step, self.compiled = meta["step"], meta.get("compiled")
+        self.speed = meta.get("speed", {"device": meta["device"], "picked": {}})  # earlier versions knew the plain way
         self.tell_what_is_saved()
         self.schedule = Schedule.from_state(meta["schedule"]).stretched(self.step, self.recipe.train.steps)
         if meta["threads"] != torch.get_num_threads():
@@ -245,6 +241,13 @@ class Run:
                 f"this run was on {meta['device']} and goes on on {self.runtime.device.type}: "
                 "it ends near, not bit for bit, where it would have."
             )
+
+    def hasten(self, stack: ExitStack) -> None:
+        """As train.speed says; see `speeding`."""
+        settings, crop = self.recipe.train, self.recipe.data.crop_size
+        share = self.processes.share_of(settings.batch_size)
+        work = Work(self.method, crop, share, settings.steps - self.step, settings.compile)
+        self.speed = speeding.settle(work, settings.speed, self.speed, self.path, self.processes, stack, self.say)
 
     def compile(self) -> None:
         """As the recipe says; a run that went without it, where it failed, goes on without it."""
@@ -349,6 +352,7 @@ class Run:
             "torch": torch.__version__,
             "device": self.runtime.device.type,
             "compiled": self.compiled,
+            "speed": self.speed,
         }
         best = self.scoring.best[0] if self.scoring.best else None
         checkpoint.save(self.path, self.method, self.runtime.ema, meta, self.recipe.train.keep, others, best)

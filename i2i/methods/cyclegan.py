@@ -30,6 +30,7 @@ class CycleGAN(Method):
     maps = {"G_ab": ("a", "b"), "G_ba": ("b", "a")}
     paired = False
     duels = {"D_a": Duel("loss/D_a", "loss/G_ba"), "D_b": Duel("loss/D_b", "loss/G_ab")}
+    foresees = ("G_ab", "G_ba")
 
     def __init__(
         self, nets, optimizers, runtime, *,
@@ -42,12 +43,8 @@ class CycleGAN(Method):
     @staticmethod
     def wiring(channels, arguments):
         a, b = channels["a"], channels["b"]
-        return {
-            "G_ab": ("generator", a, b),
-            "G_ba": ("generator", b, a),
-            "D_a": ("discriminator", a, 1),
-            "D_b": ("discriminator", b, 1),
-        }
+        nets = {"G_ab": ("generator", a, b), "G_ba": ("generator", b, a)}
+        return nets | {"D_a": ("discriminator", a, 1), "D_b": ("discriminator", b, 1)}
 
     @staticmethod
     def check(arguments, channels):
@@ -63,7 +60,8 @@ class CycleGAN(Method):
     def step(self, batches):
         batch = next(batches)
         a, b = batch["a"], batch["b"]  # (B, Ca, H, W), (B, Cb, H, W)
-        with self.only("G"):
+        both = ((self.G_ab, a, b), (self.G_ba, b, a)) if self.lam_identity else ()
+        with self.only("G"), self.runtime.foreseen(*both):
             b_fake = self.G_ab(a)
             a_cycled = self.G_ba(b_fake)
             a_fake = self.G_ba(b)

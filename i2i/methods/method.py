@@ -28,7 +28,7 @@ class Method:
     Args:
         nets: name -> network, the names of `wiring`.
         optimizers: group -> optimizer, the names of `groups`.
-        runtime: carries out `descend` (see `i2i.engine.runtime`).
+        runtime: carries out `descend` and knows what is `foreseen` (see `i2i.engine.runtime`).
         objective: adversarial objective, `d_loss(real, fake)` and `g_loss(fake)`.
         constraint: what keeps a critic Lipschitz, `penalty(D, real, fake)` and `project(D)`.
         augment: DiffAugment, or the identity.
@@ -47,18 +47,12 @@ class Method:
     paired: ClassVar[bool] = True  # whether the pictures of a sample belong together
     previews: ClassVar[int] = 4  # pictures of a kind in a sample grid
     duels: ClassVar[dict[str, Duel]] = {}  # discriminator -> how it stands
+    foresees: ClassVar[tuple[str, ...]] = ()  # networks that a step calls on several pictures known beforehand
 
     def __init__(
-        self,
-        nets: dict[str, nn.Module],
-        optimizers: dict[str, Optimizer],
-        runtime,
-        *,
-        objective,
-        constraint,
-        augment,
-        num_critic: int = 1,
-    ):
+        self, nets: dict[str, nn.Module], optimizers: dict[str, Optimizer], runtime, *,
+        objective, constraint, augment, num_critic: int = 1,
+    ):  # fmt: skip
         self.nets, self.optimizers, self.runtime = nets, optimizers, runtime
         self.objective, self.constraint, self.augment, self.num_critic = objective, constraint, augment, num_critic
         for name, net in nets.items():

@@ -1,0 +1,74 @@
+"""benchmarks/compare.py runs at a tiny size against a stand-in of the reference, and leaves out what was disturbed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import ENV
+from stand_in import checkout
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import compare  # noqa: E402 - a script, not a package
+
+
+def run(*arguments):
+    command = [sys.executable, ROOT / "benchmarks/compare.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENV, timeout=600)
+
+
+@pytest.mark.slow
+def test_a_tiny_comparison(tmp_path):
+    tiny = ["--method=pix2pix", "--size=128", "--width=2", "--samples=2", "--most=2", "--allowed=1e9"]
+    done = run("--reference", checkout(tmp_path / "clone"), *tiny)
+    assert done.returncode == 0, done.stderr[-3000:]
+    shown = done.stdout
+    assert shown.startswith("pix2pix, 128 px, width 2, batch 1, fp32, cpu; ")
+    found = re.findall(r"train.speed=(plain|auto): losses of steps 1 to 3 within (\S+) of the reference's", shown)
+    assert [name for name, _ in found] == ["plain", "auto"]
+    assert float(found[0][1]) <= 1e-5 and float(found[1][1]) <= 1e-4
+    rows = [line for line in shown.splitlines() if line.startswith("|")]
+    assert [row.split("|")[1].strip() for row in rows[2:]] == [
+        "reference", "i2i, train.speed=plain", "i2i, train.speed=auto",
+    ]  # fmt: skip
+    assert all(re.search(r"\| 2 \+ 0 \| \d\.\d\d GB \|$", row) for row in rows[2:])
+
+
+def test_a_folder_that_is_no_clone_is_refused(tmp_path):
+    done = run("--reference", tmp_path, "--method=pix2pix")
+    assert done.returncode == 1 and "there is no options/train_options.py in it. Give a clone." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+class Scripted(compare.Contestant):
+    """Answers from a list of (seconds, share of the cores that others had)."""
+
+    def __init__(self, name, samples):
+        super().__init__(name, None)
+        self.samples = samples
+
+    def step(self, number):
+        if number < compare.CHECKED:
+            return {"losses": {"G": 2.0 if self.name == "reference" else 2.002}}
+        seconds, others = self.samples[number - compare.CHECKED]
+        return {"seconds": seconds, "others": others, "losses": {}}
+
+
+def test_samples_taken_while_others_held_the_cores_are_left_out_and_counted():
+    reference = Scripted("reference", [(1.0, 0), (9.0, 0.4), (1.2, 0.01), (1.0, 0), (1.0, 0)])
+    plain = Scripted("plain", [(0.5, 0), (0.5, 0), (0.4, 0), (7.0, 0.9), (0.8, 0)])
+    compare.race([reference, plain], samples=3, most=9, allowed=0.05)
+    assert reference.clean == {3: 1.0, 5: 1.2, 6: 1.0, 7: 1.0} and reference.left_out == 1
+    assert plain.clean == {3: 0.5, 4: 0.5, 5: 0.4, 7: 0.8} and plain.left_out == 1
+    assert compare.distance(reference.losses, plain.losses) == pytest.approx(1e-3)
+    rows = compare.table([reference, plain]).splitlines()
+    assert rows[2] == "| reference | 1000 (1000 to 1200) | 1 | 4 + 1 | 0.00 GB |"
+    assert rows[3] == "| i2i, train.speed=plain | 500 (400 to 800) | 2.00 (1.25 to 3.00) | 4 + 1 | 0.00 GB |"
+
+
+def test_a_machine_that_is_never_quiet_gives_no_figure():
+    reference, plain = (Scripted(name, [(1.0, 0.5)] * 4) for name in ("reference", "plain"))
+    compare.race([reference, plain], samples=3, most=4, allowed=0.05)
+    assert compare.table([reference, plain]).count("no sample counts") == 3
