@@ -60,6 +60,7 @@ class Translator:
         self.meta = dict(meta)
         self.training_scale: int | None = meta.get("load_size")  # the shorter side of training pictures; None: native
         self.device = torch.device(device)
+        self.weights: str | None = None  # the digest of the file that they came from
         self.net = _under_policy(net, norm, dropout).to(self.device, torch.float32)
         self.draws = any(isinstance(module, _DropoutNd) and module.training for module in net.modules())
 
@@ -220,7 +221,7 @@ class Translator:
             x = _resized(x, _scaled(native, size, name))
         padded, corner = pad(x[None], self.multiple, self.minimum)
         seed = derive(self.seed, x.numpy().tobytes(), sample) if self.draws else None
-        with torch.no_grad(), exactly(self.device, seed), _enough_memory(name, native, self.device):
+        with torch.inference_mode(), exactly(self.device, seed), _enough_memory(name, native, self.device):
             y = self.net(padded.to(self.device)).to("cpu", torch.float32)
         y = crop(y, corner, x.shape[-2:])[0].contiguous()
         return y if y.shape[-2:] == native else _resized(y, native)
