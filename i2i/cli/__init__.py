@@ -121,6 +121,10 @@ def translate(
     paired: Annotated[
         bool, typer.Option("--paired", help="The files hold input and target side by side; take the input.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep outputs of an interrupted call by the same weights, options and inputs."),
+    ] = False,
     device: DeviceOption = Device.auto,
 ):
     """Translate pictures with a trained model.
@@ -130,6 +134,7 @@ def translate(
     i2i translate scan.tif --model runs/mine --out translated
     i2i translate testB --model runs/cyclegan_horse2zebra --direction ba --size 256
     i2i translate labels --model runs/pix2pix_facades --samples 4 --sheet
+    i2i translate some_folder/ --resume
     """
     from i2i.engine.progress import bar
     from i2i.infer.folder import translate as run
@@ -137,7 +142,7 @@ def translate(
     with bar("translating") as advance:
         report = run(
             paths, model=model, out=out, direction=direction and direction.value, size=size, samples=samples,
-            sheet=sheet, paired=paired, page=page, device=device.value, say=aside, progress=advance,
+            sheet=sheet, paired=paired, page=page, resume=resume, device=device.value, say=aside, progress=advance,
         )  # fmt: skip
     if report.failed:
         raise typer.Exit(1)

@@ -1,21 +1,24 @@
 """Files and folders of pictures through a translator: names and sub-folders kept, inputs never touched."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from i2i import atomic
+from i2i import __version__, atomic
 from i2i.data import pictures
 from i2i.data.domain import Domain
 from i2i.data.formats.shapes import CHANGES
-from i2i.data.pictures import Header, Picture
+from i2i.data.pictures import Header
 from i2i.errors import UserError
 from i2i.infer import models
 from i2i.infer.convert import suffix_of
-from i2i.infer.sheet import NAME, ROWS, Sheet
+from i2i.infer.journal import NAME, Journal
+from i2i.infer.overlap import Failure, Job, Report, Task, Work
+from i2i.infer.sheet import NAME as SHEET
+from i2i.infer.sheet import ROWS, Sheet
 from i2i.infer.translator import CLIPPED, Translator
 
 FOLDER = "translated"  # in the run folder, or beside the weights file
@@ -23,30 +26,6 @@ NOTES = CHANGES | {  # what is done to pictures, in words
     "grey": "grey, and replicated to the network's channels",
     "alpha": "with alpha, which was set aside and put back",
 }
-
-
-class Failure(NamedTuple):
-    """An input that gave no output, and why."""
-
-    path: Path
-    why: str
-
-
-class Job(NamedTuple):
-    """An input, and what its output is called without a number or suffix."""
-
-    source: Path
-    folder: Path
-    stem: str
-
-
-@dataclass
-class Report:
-    """What `translate` did: the files it wrote, the inputs that it could not use, the sheet that it drew."""
-
-    written: list[Path] = field(default_factory=list)
-    failed: list[Failure] = field(default_factory=list)
-    sheet: Path | None = None
 
 
 def translate(
@@ -60,6 +39,7 @@ def translate(
     samples: int = 1,
     sheet: bool = False,
     paired: bool = False,
+    resume: bool = False,
     device: str = "auto",
     say: Callable[[str], None] = print,
     progress: Callable[[int, int], None] | None = None,
@@ -87,11 +67,14 @@ def translate(
         samples: outputs of each picture, under different noise, numbered <stem>_0.png, ...
         sheet: also draws `out/sheet.png`: a row for each of the first inputs, with its outputs beside it.
         paired: the files hold input and target side by side; take the input's half.
+        resume: continue a call that was interrupted: outputs stay that are whole, unchanged, and made by the same
+            weights, options, kind of device and version of i2i from an input of the same bytes, as a journal in `out`
+            says (`.i2i-translated.jsonl`, which every call writes). All others are made. Without it all are.
         say: takes each line for the user.
         progress: called with (pictures done, pictures in all).
 
     Returns:
-        What was written and what failed; a broken file does not stop the others.
+        What was written, kept and failed; a broken file does not stop the others.
 
     Raises:
         UserError: before anything is written: no pictures, no model, an output that would overwrite an input, a place
@@ -110,102 +93,45 @@ def translate(
     page = translator.page(page)
     headers = {job: _header(job.source, page) for job in jobs}
     outputs = {job: _outputs(job, headers[job], translator.output, samples) for job in jobs}
-    _refuse_overwriting(jobs, outputs, base / NAME if sheet else None)
+    _refuse_overwriting(jobs, outputs, base / SHEET if sheet else None)
     make_folders({job.folder for job in jobs})
     say(f"translating with {file} (step {translator.meta.get('step', 'unknown')})")
     half, shown = translator.meta.get("side") if paired else None, Sheet(translator, ROWS if sheet else 0)
-    work = _Work(translator, half, page, size, shown, report, say)
-    for done, job in enumerate(jobs, start=1):
-        work.do(job, headers[job], outputs[job])
-        if progress is not None:
-            progress(done, len(jobs))
-    work.draw(base / NAME)
-    work.sum_up(base)
+    settings = {"weights": translator.weights, "version": __version__, "device": translator.device.type}
+    with contextlib.ExitStack() as stack:
+        journal = _journal(base, settings | {"half": half, "page": page, "size": size}, say) if jobs else None
+        if journal is not None:
+            stack.callback(journal.close)
+        work = Work(translator, half, page, size, resume, shown, journal, report, say)
+        work.run([Task(job, headers[job], outputs[job]) for job in jobs], progress)
+    work.draw(base / SHEET)
+    _sum_up(work, base, say)
     return report
 
 
-@dataclass
-class _Work:
-    """One call's way from file to file, and what is told once at its end."""
-
-    translator: Translator
-    half: str | None
-    page: int | None
-    size: int | None
-    sheet: Sheet
-    report: Report
-    say: Callable[[str], None]
-    counts: Counter = field(default_factory=Counter)
-    hinted: set[str] = field(default_factory=set)
-
-    def do(self, job: Job, header: Header | UserError, outputs: list[Path]) -> None:
-        name = str(job.source)
-        try:
-            if isinstance(header, UserError):
-                raise header
-            picture = _half(pictures.read(job.source, page=self.page), self.half, name)
-            self.hint(picture, name)
-            shown = []
-            for sample, path in enumerate(outputs):
-                made = self.translator.picture(picture, size=self.size, sample=sample, name=name)
-                self.write(path, made)
-                shown += [made.pixels] if self.sheet.rows else []
-            self.sheet.add(picture.pixels, shown)
-        except _DiskError:
-            raise
-        except UserError as error:
-            self.report.failed.append(Failure(job.source, str(error)))
-            self.say(str(error))
-        else:
-            self.counts.update(header.changes)
-            self.counts["alpha"] += picture.alpha is not None
-            self.counts["grey"] += picture.pixels.shape[2] < self.translator.input.channels
-            self.counts["clipped"] += self.translator.outside(picture) > CLIPPED
-
-    def write(self, path: Path, made: Picture) -> None:
-        try:
-            pictures.write(path, made.pixels, made.alpha, made.carried)
-        except OSError as error:
-            count = len(self.report.written)
-            raise _DiskError(f"{path} cannot be written: {error.strerror}; {count} pictures were, before it.") from None
-        self.report.written.append(path)
-
-    def draw(self, path: Path) -> None:
-        try:
-            self.report.sheet = self.sheet.draw(path)
-        except OSError as error:
-            raise _DiskError(f"{path} cannot be written: {error.strerror}; the pictures were, before it.") from None
-
-    def hint(self, picture: Picture, name: str) -> None:
-        """Advice, each kind once a call."""
-        height, width = picture.pixels.shape[:2]
-        side_by_side = self.half is None and self.translator.meta.get("side") and width == 2 * height
-        hints = {
-            "size": self.translator.hint(picture.pixels) if self.size is None else None,
-            "half": "it looks like input and target side by side: --paired takes the input" if side_by_side else None,
-        }
-        for kind, text in hints.items():
-            if text and kind not in self.hinted:
-                self.hinted.add(kind)
-                self.say(f"hint: {name}: {text}")
-
-    def sum_up(self, base: Path) -> None:
-        low, high = self.translator.input.range
-        notes = NOTES | {
-            "clipped": f"with more than {CLIPPED:.0%} of their values outside the range that the model was trained on, "
-            f"[{low:g}, {high:g}], and clipped to it"
-        }
-        for kind in (*notes, *sorted(self.counts.keys() - notes.keys())):
-            if self.counts[kind]:
-                self.say(f"{self.counts[kind]} of the pictures: {notes.get(kind, f'changed on reading ({kind})')}")
-        failed = f"; {len(self.report.failed)} failed" if self.report.failed else ""
-        self.say(f"{len(self.report.written)} pictures written to {base}{failed}")
-        if self.report.sheet is not None:
-            self.say(f"{self.report.sheet}: inputs and outputs side by side")
+def _journal(base: Path, settings: dict[str, Any], say: Callable[[str], None]) -> Journal | None:
+    """What is written about the outputs; None where it cannot be, which harms none of them."""
+    try:
+        return Journal(base, settings)
+    except OSError as error:
+        say(f"{base / NAME} cannot be used ({error.strerror}), so that --resume could not continue this call")
+        return None
 
 
-class _DiskError(UserError):
-    """The disk took no more: the next picture would meet the same."""
+def _sum_up(work: Work, base: Path, say: Callable[[str], None]) -> None:
+    report, (low, high) = work.report, work.translator.input.range
+    notes = NOTES | {
+        "clipped": f"with more than {CLIPPED:.0%} of their values outside the range that the model was trained on, "
+        f"[{low:g}, {high:g}], and clipped to it"
+    }
+    for kind in (*notes, *sorted(work.counts.keys() - notes.keys())):
+        if work.counts[kind]:
+            say(f"{work.counts[kind]} of the pictures: {notes.get(kind, f'changed on reading ({kind})')}")
+    kept = f"; {len(report.kept)} were there, made by the same weights and options, and stay" if work.resume else ""
+    failed = f"; {len(report.failed)} failed" if report.failed else ""
+    say(f"{len(report.written)} pictures written to {base}{kept}{failed}")
+    if report.sheet is not None:
+        say(f"{report.sheet}: inputs and outputs side by side")
 
 
 # -- what to do
@@ -356,19 +282,6 @@ def make_folders(folders: set[Path]) -> None:
 
 
 # -- small things
-
-
-def _half(picture: Picture, side: str | None, name: str) -> Picture:
-    """The half of a side-by-side file that is the input; the whole where `side` is None."""
-    if side is None:
-        return picture
-    width = picture.pixels.shape[1]
-    if width % 2:
-        raise UserError(f"{name} is {width} px wide, and two pictures side by side have an even width.")
-    part = slice(0, width // 2) if side == "left" else slice(width // 2, width)
-    pixels, alpha, carried = picture
-    alpha = None if alpha is None else alpha[:, part]
-    return Picture(pixels[:, part], alpha, None if carried is None else carried.cut(part))
 
 
 def _name(folder: Path) -> str:

@@ -11,7 +11,7 @@ from i2i.errors import UserError
 from i2i.infer.network import build_network
 from i2i.infer.sampler import Sampler
 from i2i.infer.translator import Translator
-from i2i.infer.weights import read_tensors
+from i2i.infer.weights import read_digested
 from i2i.registry import nearest
 
 RUNS = Path("runs")
@@ -38,7 +38,7 @@ def load(source: Any = None, direction: str | None = None, device: str = "auto")
 def read(path: Path, direction: str | None = None, device: str = "auto") -> Translator | Sampler:
     """`load` of a weights file that `find` found."""
     place = pick_device(device)
-    tensors, meta = read_tensors(path)
+    tensors, meta, digest = read_digested(path)
     kind = meta.get("kind")
     if kind not in MODELS:
         what = "a checkpoint, for continuing a run" if kind == "checkpoint" else f"of kind {kind!r}"
@@ -52,7 +52,9 @@ def read(path: Path, direction: str | None = None, device: str = "auto") -> Tran
             f"{path} translates in the direction {meta.get('direction')}, not {direction}; leave the direction out, or "
             "give the run folder of a model that was trained for both."
         )
-    return MODELS[kind](build_network(meta, tensors, str(path)), meta, place)
+    model = MODELS[kind](build_network(meta, tensors, str(path)), meta, place)
+    model.weights = digest
+    return model
 
 
 def models_of(files: Mapping[str, tuple[Mapping, Mapping]], device: torch.device) -> dict[str, Translator | Sampler]:

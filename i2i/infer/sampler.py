@@ -54,6 +54,7 @@ class Sampler:
                 "them again."
             )
         self.meta, self.device = dict(meta), torch.device(device)
+        self.weights: str | None = None  # the digest of the file that they came from
         self.net = net.eval().to(self.device, torch.float32)
 
     def __call__(self, count: int = 1, *, start: int = 0, seed: int | None = None, classes: Classes = None) -> list:

@@ -18,6 +18,7 @@ from i2i.data.domain import Domain
 from i2i.data.pictures import Picture, filled, pixel_cap, read, to_channels
 from i2i.errors import UserError
 from i2i.infer.convert import alpha_like, from_image, join_alpha, split_alpha, to_image
+from i2i.infer.deep import as_products
 from i2i.infer.exactly import exactly
 from i2i.infer.padding import crop, pad
 from i2i.seeds import derive
@@ -60,7 +61,10 @@ class Translator:
         self.meta = dict(meta)
         self.training_scale: int | None = meta.get("load_size")  # the shorter side of training pictures; None: native
         self.device = torch.device(device)
+        self.weights: str | None = None  # the digest of the file that they came from
         self.net = _under_policy(net, norm, dropout).to(self.device, torch.float32)
+        if self.device.type == "cpu":
+            self.net = as_products(self.net)
         self.draws = any(isinstance(module, _DropoutNd) and module.training for module in net.modules())
 
     def __call__(self, picture, size: int | None = None, sample: int = 0, page: int | None = None):
@@ -220,7 +224,7 @@ class Translator:
             x = _resized(x, _scaled(native, size, name))
         padded, corner = pad(x[None], self.multiple, self.minimum)
         seed = derive(self.seed, x.numpy().tobytes(), sample) if self.draws else None
-        with torch.no_grad(), exactly(self.device, seed), _enough_memory(name, native, self.device):
+        with torch.inference_mode(), exactly(self.device, seed), _enough_memory(name, native, self.device):
             y = self.net(padded.to(self.device)).to("cpu", torch.float32)
         y = crop(y, corner, x.shape[-2:])[0].contiguous()
         return y if y.shape[-2:] == native else _resized(y, native)

@@ -16,6 +16,7 @@ from i2i.data import pictures
 from i2i.errors import UserError
 from i2i.infer import models
 from i2i.infer.folder import translate
+from i2i.infer.journal import NAME
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +61,8 @@ def draw(path: str, size=(12, 10), seed=0, channels=3, dtype=np.uint8, alpha=Fal
 
 
 def tree(top) -> list[str]:
-    return sorted(str(path.relative_to(top)) for path in Path(top).rglob("*") if path.is_file())
+    """The files below `top`, the journal apart."""
+    return sorted(str(path.relative_to(top)) for path in Path(top).rglob("*") if path.is_file() and path.name != NAME)
 
 
 def everything(top=".") -> dict[str, bytes]:

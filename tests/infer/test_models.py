@@ -157,6 +157,6 @@ class TestDevice:
                 pick_device(name)
 
     def test_a_missing_device_is_noticed_before_the_weights_are_read(self, run_folder, monkeypatch):
-        monkeypatch.setattr(models, "read_tensors", lambda path: pytest.fail("read"))
+        monkeypatch.setattr(models, "read_digested", lambda path: pytest.fail("read"))
         with pytest.raises(UserError, match="is not a device"):
             load(run_folder("a"), device="tpu")
