@@ -25,7 +25,7 @@ def unasked(work, probe=None):
 
 
 def run(name, path, *more):
-    recipe, *overrides = [*ARGUMENTS[name], *LENGTH, *more]
+    recipe, *overrides = [*ARGUMENTS[name], *LENGTH, "train.speed=auto", *more]
     if name == "cyclegan":
         overrides += ["method.lam_identity=0.5"]
     said = []
