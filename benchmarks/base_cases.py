@@ -23,7 +23,7 @@ MEASURES = {
     "precision": "precision_recall.precision",
     "recall": "precision_recall.recall",
 }
-ROWS, COLUMNS = 4, 10  # samples of a panel
+ROWS, COLUMNS = 8, 10  # samples of a panel
 
 
 def table(found: dict[str, list[dict]]) -> str:
