@@ -176,8 +176,11 @@ def table(columns: Sequence[Column]) -> str:
     for column in columns:
         same = (each for each in columns if each.name == REFERENCE and each.workers == column.workers)
         other, cpu = next(same, None), statistics.median(column.cpu)
-        ratios = (column.rate() / other.rate(), statistics.median(other.cpu) / cpu) if other else ()
-        shown = " | ".join(f"{ratio:.2f}" for ratio in ratios) or "- | -"
+        shown = "- | -"
+        if other:
+            # the clock of CPU time ticks in hundredths of a second, of which a tiny run may see none
+            ratio = f"{statistics.median(other.cpu) / cpu:.2f}" if cpu else "-"
+            shown = f"{column.rate() / other.rate():.2f} | {ratio}"
         seen = column.rates or column.crowded
         left = f"{len(column.crowded)}{'' if column.rates else ' (all crowded: shown nevertheless)'}"
         lines.append(
