@@ -241,7 +241,7 @@ def test_the_recipe_trains_and_its_model_translates(make, tmp_path, monkeypatch)
     picture = (split.a if side == "a" or split.b is None else split.b)[0]
     report = translate([picture], model=run, out=tmp_path / "out", paired=split.b is None, say=said.append)
     assert not report.failed
-    (made,) = (path for path in (tmp_path / "out").rglob("*.*") if path.is_file())
+    (made,) = report.written
     output = data.domains["target" if key == "input" else "b"]
     result = read(made).pixels
     assert result.shape[2] == output.channels and result.dtype == output.dtype
