@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from machine import busy, share_of_others, spread
 from trained import markdown
 
 CONTESTANTS = ("reference", "plain", "auto")
@@ -58,20 +58,9 @@ class Contestant:
         self.process.stdin.write(f"step {number}\n")
         self.process.stdin.flush()
         found = self.answer()
-        after = busy()
-        taken = after - before - found["cpu"] if before is not None and after is not None else 0.0
         self.peak = found["peak"]
-        return found | {"others": max(0.0, taken) / (found["seconds"] * (os.cpu_count() or 1))}
-
-
-def busy() -> float | None:
-    """CPU seconds that all programs on this machine have used so far; None where the system does not tell."""
-    try:
-        with open("/proc/stat") as file:
-            user, nice, system, _idle, _waiting, *rest = map(int, file.readline().split()[1:9])
-    except OSError:
-        return None
-    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+        others = share_of_others(found["cpu"], busy() - before, found["seconds"], os.cpu_count() or 1)
+        return found | {"others": others}
 
 
 def begin(folder: Path, name: str, checkout: Path) -> Contestant:
@@ -126,13 +115,6 @@ def distance(theirs: list[dict[str, float]], ours: list[dict[str, float]]) -> fl
     """The largest difference of a loss, relative to the reference's."""
     pairs = [(one[key], other[key]) for one, other in zip(theirs, ours, strict=True) for key in one if key in other]
     return max(abs(one - other) / max(abs(one), 1e-12) for one, other in pairs)
-
-
-def spread(values: list[float], form: str) -> str:
-    """Median (lowest to highest)."""
-    if not values:
-        return "no sample counts"
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def table(contestants: list[Contestant]) -> str:

@@ -28,6 +28,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import torch
+from machine import busy, share_of_others
 
 from i2i.data import DATASETS, cache
 from i2i.data.stream import Loader
@@ -77,27 +78,16 @@ def processor_time() -> float:
     return mine
 
 
-def machine_time() -> float:
-    """CPU seconds of all processes since the machine started."""
-    user, nice, system, _, _, irq, soft, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
-    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
-
-
-def share_of_others(mine: float, all_of_it: float, seconds: float, cores: int) -> float:
-    """Which part of the cores other processes took, 0 to 1."""
-    return max(0.0, all_of_it - mine) / (seconds * cores)
-
-
 def sample(column: Column, first: bool = False) -> None:
     """Runs one epoch of a loader and notes it."""
-    mine, everybody = processor_time(), machine_time()
+    mine, before = processor_time(), busy()
     began = time.perf_counter()
     pairs, seconds, cpu = column.epoch()
     if first:
         column.first = pairs / seconds
         return
     whole = time.perf_counter() - began
-    others = share_of_others(processor_time() - mine, machine_time() - everybody, whole, os.cpu_count() or 1)
+    others = share_of_others(processor_time() - mine, busy() - before, whole, os.cpu_count() or 1)
     column.add(pairs, seconds, cpu, others)
 
 

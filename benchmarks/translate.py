@@ -29,6 +29,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from machine import busy, share_of_others, spread
 from trained import markdown
 
 SIZE = 256
@@ -68,28 +69,17 @@ class Side:
         before, began = busy(), time.perf_counter()
         process = subprocess.Popen(self.command, cwd=self.folder, stdout=subprocess.DEVNULL, env=environment())
         _, status, used = os.wait4(process.pid, 0)
-        seconds, after = time.perf_counter() - began, busy()
+        seconds, everybody = time.perf_counter() - began, busy() - before
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise SystemExit(f"{self.name} ended with exit status {process.returncode}; what it said stands above.")
         cpu = used.ru_utime + used.ru_stime
         self.cpu.append(cpu)
         self.peak = max(self.peak, used.ru_maxrss * 1024)
-        others = 0.0 if before is None or after is None else max(0.0, after - before - cpu)
-        if others <= allowed * seconds * (os.cpu_count() or 1):
+        if share_of_others(cpu, everybody, seconds, os.cpu_count() or 1) <= allowed:
             self.seconds[number] = seconds
         else:
             self.left_out += 1
-
-
-def busy() -> float | None:
-    """CPU seconds that all programs on this machine have used so far; None where the system does not tell."""
-    try:
-        with open("/proc/stat") as file:
-            user, nice, system, _idle, _waiting, *rest = map(int, file.readline().split()[1:9])
-    except OSError:
-        return None
-    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
 
 
 def environment() -> dict[str, str]:
@@ -175,13 +165,6 @@ def copies(place: Path, folder: Path) -> float:
     for number, image in enumerate(images):
         image.save(folder / f"{number}.png")
     return time.perf_counter() - began
-
-
-def spread(values: list[float], form: str) -> str:
-    """Median (lowest to highest)."""
-    if not values:
-        return "no sample counts"
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def rows(network: str, pair: tuple[Side, Side], count: int, copying: list[float]) -> list[list[str]]:
