@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from trained import markdown
 
 SAMPLES = 2500
 NEAR = 0.4  # of a centre, in the data's units; neighbours are 1.53 apart
@@ -64,7 +65,7 @@ def one(case: tuple[str, str, int, list[str]]) -> dict:
 
 def table(results: list[dict], key: str, objectives: list[str], show) -> str:
     """Markdown: a row for each objective, a column for each constraint."""
-    lines = [f"| {key} | {' | '.join(CONSTRAINTS)} |", "| --- " * (len(CONSTRAINTS) + 1) + "|"]
+    rows = []
     for objective in objectives:
         cells = []
         for constraint in CONSTRAINTS:
@@ -72,8 +73,8 @@ def table(results: list[dict], key: str, objectives: list[str], show) -> str:
             values = [result[key] for result in mine if key in result]
             spread = f"({show(min(values))} to {show(max(values))})" if values else ""
             cells.append(f"{show(np.mean(values))} {spread}" if values else "refused")
-        lines.append(f"| {objective} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([objective, *cells])
+    return markdown([key, *CONSTRAINTS], rows)
 
 
 def show(results: list[dict], objectives: list[str]) -> None:
