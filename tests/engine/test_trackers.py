@@ -2,6 +2,7 @@
 
 import random
 import sys
+import time
 import types
 
 import numpy as np
@@ -138,6 +139,9 @@ def test_after_continuing_no_step_stands_twice(tmp_path):
     assert [event.step for event in events(tmp_path / "run").Scalars("loss/D")] == list(range(1, 11))
     for file in (tmp_path / "run/tensorboard").iterdir():  # as a kill leaves it
         file.write_bytes(file.read_bytes()[:-20])
+    # TensorBoard reads files in the order of their names, which have the second and then, in one process, a count: of
+    # one second the 10th comes before the 9th, and the file that goes on before the one that it continues
+    time.sleep(1)
     run(tmp_path / "run", "train.log_every=1")
     found = events(tmp_path / "run")
     assert [event.step for event in found.Scalars("loss/D")] == list(range(1, 13))
