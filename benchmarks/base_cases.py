@@ -97,7 +97,7 @@ def main(arguments: Iterable[str] | None = None):
     parser.add_argument("--out", type=Path, default=Path("base-cases.png"))
     parser.add_argument("--names", nargs="+", default=list(NAMES))
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_intermixed_args(arguments)
     where = [text for text in asked.settings if text.startswith("data.path=")]
     found: dict[str, list[dict]] = {name: [] for name in asked.names}
     for seed in range(asked.seeds):

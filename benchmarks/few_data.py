@@ -102,7 +102,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("few-data.png"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--features", help="the feature net of cats")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     chosen = study(asked.study, asked.features)
     where = [text for text in asked.settings if text.startswith("data.path=")]
     rows, panels = [], {}

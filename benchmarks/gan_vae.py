@@ -33,7 +33,7 @@ def main():
     parser.add_argument("vae", type=Path)
     parser.add_argument("settings", nargs="*", help="data.path=FOLDER where the data lie elsewhere now")
     parser.add_argument("--out", type=Path, default=Path("gan-vae.png"))
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
 
     columns, rows = {}, []
     for run in (arguments.gan, arguments.vae):

@@ -304,9 +304,6 @@ def _misfits(recipe: Recipe, method) -> list[Fault]:
 
 def _not_offered(recipe: Recipe) -> list[Fault]:
     faults = []
-    if recipe.train.channels_last:
-        words = "true is not offered: on a CPU InstanceNorm's gradients come out wrong in that layout. Set it to false."
-        faults.append(Fault(("train", "channels_last"), words))
     if recipe.train.compile and recipe.train.activation_checkpointing:
         words = "true does not go with train.compile, which chooses by itself what to compute again. Set one to false."
         faults.append(Fault(("train", "activation_checkpointing"), words))

@@ -20,13 +20,14 @@ class EMA:
 
     @torch.no_grad()
     def update(self, name: str, net: nn.Module, bad: Tensor | None = None) -> None:
-        """Moves the average of `net`; with `bad` (0-d, 0 or 1, on the device) at 1 it stays, bit for bit."""
+        """Moves the average of `net`; with `bad` (0-d, 0 or 1, on the device) at 1 it stays where it is."""
         average = self.nets[name]
-        pairs = list(zip(average.parameters(), net.parameters(), strict=True))
+        means, news = list(average.parameters()), list(net.parameters())
         if bad is None:
-            torch._foreach_lerp_([mean for mean, _ in pairs], [new for _, new in pairs], 1.0 - self.decay)
-        else:
-            for mean, new in pairs:
-                mean.copy_(torch.where(bad > 0, mean, torch.lerp(mean, new, 1.0 - self.decay)))
+            torch._foreach_lerp_(means, news, 1.0 - self.decay)
+        else:  # weights are finite even then: what was bad did not reach them
+            moves = torch._foreach_sub(news, means)
+            torch._foreach_mul_(moves, (1.0 - self.decay) * (1.0 - bad))
+            torch._foreach_add_(means, moves)
         for mean, new in zip(average.buffers(), net.buffers(), strict=True):
             mean.copy_(new if bad is None else torch.where(bad > 0, mean, new))

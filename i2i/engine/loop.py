@@ -5,8 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
+from torch import Tensor
+
 from i2i.engine.schedule import Schedule
 from i2i.seeds import derive
+
+
+def set_rate(place: dict, rate: float) -> None:
+    """The learning rate of an optimizer's group, a number or a tensor on its device."""
+    if isinstance(place["lr"], Tensor):
+        place["lr"].fill_(rate)
+    else:
+        place["lr"] = rate
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -39,6 +49,7 @@ def run_loop(
     start: int,
     batch_size: int,
     events: Events,
+    advance: Callable | None = None,
 ) -> int:
     """Trains from step `start` to `schedule.steps`, or until `events.stopping()`; returns the last step done.
 
@@ -55,17 +66,18 @@ def run_loop(
 
     Args:
         batch_size: pictures of a batch, of all processes together.
+        advance: in place of `method.step`, what does the same (see `i2i.speed.graph`).
     """
     step, images, since, stop = start, 0, time.perf_counter(), False
-    steps, k = schedule.steps, method.batches_per_step
+    steps, k, advance = schedule.steps, method.batches_per_step, advance or method.step
     while step < steps and not stop:
         factor = schedule.factor(step)
         for group, optimizer in method.optimizers.items():
             for place, base in zip(optimizer.param_groups, rates[group], strict=True):
-                place["lr"] = base * factor
+                set_rate(place, base * factor)
         runtime.reseed(step_seed(seed, step, runtime.processes.rank))
         runtime.step = step + 1
-        scalars = method.step(map(runtime.to_device, islice(batches, k)))
+        scalars = advance(map(runtime.to_device, islice(batches, k)))
         runtime.settle(method)
         step += 1
         images += k * batch_size

@@ -64,12 +64,31 @@ class Runtime:
         self.branch = self.device.type == "cpu" if branch is None else branch
         self.ema = None
         self.at_once: set[nn.Module] = set()  # networks whose foreseen calls are one batch, see `i2i.speed.together`
-        self.step = 0  # set by the loop; named in a failure
+        self.captured = False  # whether a step is recorded once and replayed, see `i2i.speed.graph`
         self._failure: Failure | None = None
+        # what changes from step to step lies on the device, and is changed in place: a replayed step knows it by its
+        # address alone
         self._bad = torch.zeros((), device=self.device)
-        self._record = torch.zeros(
-            4, device=self.device, dtype=torch.float64 if self.device.type != "mps" else torch.float32
-        )
+        wide = torch.float64 if self.device.type != "mps" else torch.float32
+        self._record, self._now = torch.zeros(4, device=self.device, dtype=wide), self._bad.to(wide)
+        self.step = 0
+
+    @property
+    def step(self) -> int:
+        """Set by the loop; named in a failure."""
+        return self._step
+
+    @step.setter
+    def step(self, number: int) -> None:
+        self._step = number
+        if not self.branch:
+            self._now.fill_(number)
+
+    def rates_on_device(self, method) -> None:
+        """Learning rates become tensors on the device, so that a replayed step has the rate of its own step."""
+        for optimizer in method.optimizers.values():
+            for place in optimizer.param_groups:
+                place["lr"] = torch.tensor(float(place["lr"]), dtype=torch.float32, device=self.device)
 
     @property
     def fused(self) -> bool:
@@ -161,11 +180,10 @@ class Runtime:
                 self._failure = _failure(self.step, group, float(loss), float(norm))
             return None if self._failure is None else self._bad
         now = 1.0 - (torch.isfinite(loss) & torch.isfinite(norm)).to(self._bad.dtype)
-        seen = torch.stack(
-            [torch.full_like(loss, self.step), torch.full_like(loss, list(method.groups).index(group)), loss, norm]
-        )
-        self._record = torch.where((self._bad == 0) & (now > 0), seen.to(self._record), self._record)
-        self._bad = torch.maximum(self._bad, now)
+        number = torch.full_like(self._now, list(method.groups).index(group))
+        seen = torch.stack([self._now, number, loss.to(self._now), norm.to(self._now)])
+        self._record.copy_(torch.where((self._bad == 0) & (now > 0), seen, self._record))
+        self._bad.copy_(torch.maximum(self._bad, now))
         return self._bad
 
     def settle(self, method) -> None:

@@ -49,14 +49,14 @@ def settle(
     elif begun.get("wanted") == "plain":
         say("train.speed: this run has gone on plain so far, and stays so")
     stack.callback(choosing.apply(work, begun["picked"]))
-    if begun["picked"]:
-        say(_words(begun["picked"], work.notes))
+    if begun["picked"] or work.declined:
+        say(_words(begun["picked"], work))
     return begun
 
 
-def _words(picked: dict[str, Any], notes: dict[str, str]) -> str:
+def _words(picked: dict[str, Any], work: Work) -> str:
     ending = "Results differ by rounding alone" if choosing.rounds(picked) else "Results keep every bit"
-    shown = choosing.words(picked, notes)
+    shown = "; ".join([choosing.words(picked, work.notes), *work.declined])
     return f"train.speed: {shown}. {ending}; train.speed=plain turns all off."
 
 

@@ -32,6 +32,8 @@ from i2i.engine.watching import Watching
 from i2i.evaluation.subject import Subject, twins
 from i2i.infer.models import RUNS
 from i2i.infer.runs import BEST
+from i2i.speed import layout
+from i2i.speed.graph import CapturedStep, CUDARecorder
 from i2i.speed.measure import Work
 
 
@@ -197,7 +199,7 @@ class Run:
         )  # fmt: skip
         last = run_loop(
             self.method, self.watching.timed(self.loader), self.runtime, self.schedule, self.rates, settings.seed,
-            self.step, settings.batch_size, events,
+            self.step, settings.batch_size, events, self.stepping(),
         )  # fmt: skip
         if last < settings.steps:
             raise Interrupted(self.path, last, self.received[0])
@@ -206,6 +208,14 @@ class Run:
             f"Next: {f'i2i generate {shlex.quote(str(self.path))}' if self.draws else 'i2i translate FOLDER'}"
         )
         return self.path
+
+    def stepping(self) -> Callable:
+        """What makes a step; on a card its learning rates are tensors, recorded or not, so that both round them alike."""
+        if self.runtime.device.type == "cuda":
+            self.runtime.rates_on_device(self.method)
+        if not self.runtime.captured:
+            return self.method.step
+        return CapturedStep(self.method, CUDARecorder(self.runtime.device), self.say)
 
     def reader(self) -> Loader:
         """The batches from here on. Pictures stay decoded where the recipe allows it and the run has a second epoch."""
@@ -247,6 +257,8 @@ class Run:
         settings, crop = self.recipe.train, self.recipe.data.crop_size
         share = self.processes.share_of(settings.batch_size)
         work = Work(self.method, crop, share, settings.steps - self.step, settings.compile)
+        if settings.channels_last:
+            layout.force(work)
         self.speed = speeding.settle(work, settings.speed, self.speed, self.path, self.processes, stack, self.say)
 
     def compile(self) -> None:

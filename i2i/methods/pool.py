@@ -18,7 +18,9 @@ class ImagePool:
 
     def __init__(self, size: int):
         self.size = size
-        self.count = 0  # how many are stored: known to the host, since it only depends on how many came
+        self.count = torch.zeros(
+            (), dtype=torch.int64
+        )  # how many are stored; on the device, for a step that is replayed
         self.pictures: Tensor | None = None  # (size, C, H, W)
 
     def __call__(self, pictures: Tensor) -> Tensor:
@@ -27,29 +29,28 @@ class ImagePool:
             return pictures
         if self.pictures is None:
             self.pictures = pictures.new_zeros((self.size, *pictures.shape[1:]))
+            self.count = pictures.new_zeros((), dtype=torch.int64)
         swap = torch.rand(len(pictures), device=pictures.device) < 0.5
         slot = torch.randint(self.size, (len(pictures), 1), device=pictures.device)
         shown = []
         for index, picture in enumerate(pictures.split(1)):  # one after the other: two may meet in one slot
-            if self.count < self.size:
-                self.pictures[self.count] = picture[0]
-                self.count += 1
-                shown.append(picture)
-            else:
-                stored = self.pictures.index_select(0, slot[index])
-                shown.append(torch.where(swap[index], stored, picture))
-                self.pictures.index_copy_(0, slot[index], torch.where(swap[index], picture, stored))
+            full = self.count == self.size
+            place = torch.where(full, slot[index], self.count)
+            stored, swapped = self.pictures.index_select(0, place), full & swap[index]
+            shown.append(torch.where(swapped, stored, picture))
+            self.pictures.index_copy_(0, place, torch.where(full & ~swapped, stored, picture))
+            self.count += ~full
         return torch.cat(shown)
 
     def state(self) -> dict[str, Tensor]:
         """The stored pictures, for a checkpoint; nothing while none is stored."""
-        return {} if self.pictures is None else {"pictures": self.pictures[: self.count]}
+        return {} if self.pictures is None else {"pictures": self.pictures[: int(self.count)]}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Takes back what `state` gave."""
-        self.count, self.pictures = 0, None
-        if "pictures" in state:
-            stored = state["pictures"]
+        self.pictures, stored = None, state.get("pictures")
+        self.count = torch.tensor(0 if stored is None else len(stored))
+        if stored is not None:
             self.pictures = stored.new_zeros((self.size, *stored.shape[1:]))
-            self.count = len(stored)
-            self.pictures[: self.count] = stored
+            self.pictures[: len(stored)] = stored
+            self.count = self.count.to(stored.device)

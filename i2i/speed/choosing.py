@@ -8,6 +8,8 @@ import torch
 from i2i.errors import UserError
 from i2i.speed.adam import FusedAdam
 from i2i.speed.allocator import KeptMemory
+from i2i.speed.graph import Graph
+from i2i.speed.layout import ChannelsLast
 from i2i.speed.matrix import MatrixProducts
 from i2i.speed.measure import Measure, Work
 from i2i.speed.probe import Probe
@@ -15,33 +17,44 @@ from i2i.speed.threads import Threads
 from i2i.speed.together import Together
 
 # in the order in which they are tried, those that change the whole process first
-MEASURES: tuple[Measure, ...] = (KeptMemory(), Threads(), FusedAdam(), MatrixProducts(), Together())
+MEASURES: tuple[Measure, ...] = (
+    KeptMemory(),
+    Threads(),
+    FusedAdam(),
+    MatrixProducts(),
+    ChannelsLast(),
+    Together(),
+    Graph(),
+)
 KNOWN = {measure.name: measure for measure in MEASURES}
 
 
 def choose(work: Work, probe: Probe | None = None) -> dict[str, Any]:
-    """{measure: what it picked} where it pays; empty where the run is over before a probe would be earned back.
+    """{measure: what it picked} where it pays; nothing that must be tried where the run is over before that is earned.
 
     `work` is afterwards as it was.
     """
     probe = probe or Probe()
     picked: dict[str, Any] = {}
-    if not probe.worth(work):
-        return picked
+    measures = [measure for measure in MEASURES if work.device.type in measure.devices]
+    if any(measure.tried for measure in measures) and not probe.worth(work):
+        measures = [measure for measure in measures if not measure.tried]
     undo = []
     cards = [work.device] if work.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(cards):
-            _try_all(work, probe, picked, undo)
+            _try_all(measures, work, probe, picked, undo)
     finally:
         for act in reversed(undo):
             act()
     return picked
 
 
-def _try_all(work: Work, probe: Probe, picked: dict[str, Any], undo: list[Callable[[], None]]) -> None:
-    for measure in MEASURES:
-        if work.device.type in measure.devices and (found := measure.pick(work, probe)):
+def _try_all(
+    measures: list[Measure], work: Work, probe: Probe, picked: dict[str, Any], undo: list[Callable[[], None]]
+) -> None:
+    for measure in measures:
+        if found := measure.pick(work, probe):
             picked[measure.name] = found
             if measure.everywhere:
                 undo.append(measure.apply(work, found))

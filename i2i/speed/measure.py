@@ -29,6 +29,7 @@ class Work:
     steps: int
     compiled: bool = False
     notes: dict[str, str] = field(default_factory=dict)  # measure -> what its probe found, in words
+    declined: list[str] = field(default_factory=list)  # what cannot be here, and why, in words
 
     @property
     def device(self) -> torch.device:
@@ -72,12 +73,14 @@ class Measure:
         devices: where it is of use.
         rounds: whether results differ by rounding; else they keep every bit.
         everywhere: whether it changes the whole process, so that what is tried after it feels it.
+        tried: whether it must be timed to know; else it is picked for every run, however short.
     """
 
     name: ClassVar[str]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds: ClassVar[bool] = True
     everywhere: ClassVar[bool] = False
+    tried: ClassVar[bool] = True
 
     def pick(self, work: Work, probe) -> Any:
         """Tries itself out on `work`, which is afterwards as it was."""

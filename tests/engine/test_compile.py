@@ -194,8 +194,6 @@ def test_the_recipe_may_ask_for_it_but_not_with_second_derivatives():
     assert small_recipe("pix2pix", "train.compile=true").train.compile
     with pytest.raises(UserError, match=r"train\.compile: true does not go with 'gp', which needs second derivatives"):
         small_recipe("pix2pix", "train.compile=true", "method.constraint={name: gp}")
-    with pytest.raises(UserError, match=r"train\.channels_last: true is not offered"):
-        small_recipe("pix2pix", "train.channels_last=true")
 
 
 def started(path, *more):
