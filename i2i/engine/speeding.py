@@ -49,7 +49,7 @@ def settle(
     elif begun.get("wanted") == "plain":
         say("train.speed: this run has gone on plain so far, and stays so")
     stack.callback(choosing.apply(work, begun["picked"]))
-    if begun["picked"] or work.declined:
+    if begun["picked"] or (work.declined and device == "cuda"):
         say(_words(begun["picked"], work))
     return begun
 

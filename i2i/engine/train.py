@@ -210,7 +210,7 @@ class Run:
         return self.path
 
     def stepping(self) -> Callable:
-        """What makes a step; on a card its learning rates are tensors, recorded or not, so that both round them alike."""
+        """What makes a step. On a card its learning rates are tensors, recorded or not: so both round them alike."""
         if self.runtime.device.type == "cuda":
             self.runtime.rates_on_device(self.method)
         if not self.runtime.captured:

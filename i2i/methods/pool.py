@@ -18,9 +18,7 @@ class ImagePool:
 
     def __init__(self, size: int):
         self.size = size
-        self.count = torch.zeros(
-            (), dtype=torch.int64
-        )  # how many are stored; on the device, for a step that is replayed
+        self.count = torch.zeros((), dtype=torch.int64)  # that are stored; on the device, for a step that is replayed
         self.pictures: Tensor | None = None  # (size, C, H, W)
 
     def __call__(self, pictures: Tensor) -> Tensor:

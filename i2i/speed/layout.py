@@ -69,8 +69,8 @@ def force(work: Work) -> None:
     """
     if work.device.type != "cuda":
         raise UserError(
-            f"train.channels_last is true, and this run is on {work.device.type}: on a CPU InstanceNorm's gradients come "
-            "out wrong in that layout. Set it to false, or train on a CUDA card."
+            f"train.channels_last is true, and this run is on {work.device.type}: on a CPU InstanceNorm's gradients "
+            "come out wrong in that layout. Set it to false, or train on a CUDA card."
         )
     for name in [name for name, net in work.method.nets.items() if convolutional(net)]:
         if error := worse(work, work.method.nets[name]):
