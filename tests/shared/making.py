@@ -67,10 +67,10 @@ def small_recipe(name: str, *overrides: str):
     return build.check(config.read(RECIPES[name], [*SMALL[name], "train.steps=6", "train.decay_from=3", *overrides]))
 
 
-def small_method(name: str, *overrides: str, branch: bool | None = None):
-    """(method, recipe) of a shrunk recipe on the CPU."""
+def small_method(name: str, *overrides: str, branch: bool | None = None, device: str = "cpu"):
+    """(method, recipe) of a shrunk recipe."""
     recipe = small_recipe(name, *overrides)
-    runtime = Runtime("cpu", recipe.train.precision, recipe.train.clip_grad, branch)
+    runtime = Runtime(device, recipe.train.precision, recipe.train.clip_grad, branch)
     return build.method(recipe, runtime), recipe
 
 

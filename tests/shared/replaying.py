@@ -6,9 +6,16 @@ it was when the step was recorded, as in a graph. Random operations draw anew fr
 """
 
 import torch
+from making import small_method
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from i2i.engine.ema import EMA
+from i2i.engine.loop import set_rate
+from i2i.speed.graph import PLAIN_STEPS
+
+STEPS = PLAIN_STEPS + 5
+GAME = ["augment.policy=[color, translation, cutout]", "method.num_critic=2"]
 CREATES = torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.new_empty, torch.ops.aten.empty_strided
 
 
@@ -69,3 +76,37 @@ class TapeRecorder:
                 tape.play()
 
         return replay, found
+
+
+def made(name, *overrides, device="cpu"):
+    """A method in its device form, with averages, clipping and rates on the device in play."""
+    method, _ = small_method(name, "train.ema=0.9", "train.clip_grad=1.0", *overrides, branch=False, device=device)
+    method.runtime.ema = EMA({net: method.nets[net] for net in method.exports.values()}, 0.9)
+    method.runtime.rates_on_device(method)
+    return method
+
+
+def held(method):
+    runtime = method.runtime
+    tensors = [t for net in (*method.nets.values(), *runtime.ema.nets.values()) for t in net.state_dict().values()]
+    tensors += [value for o in method.optimizers.values() for state in o.state.values() for value in state.values()]
+    tensors += [runtime._bad, runtime._record, runtime._now]
+    for pool in getattr(method, "pools", {}).values():
+        tensors += [pool.pictures, pool.count]
+    return [tensor for tensor in tensors if torch.is_tensor(tensor)]
+
+
+def trained(method, data, advance, steps=STEPS, poisoned=None):
+    """[the scalars of each step]; rates fall and the seed is set as in the loop."""
+    seen, k = [], method.batches_per_step
+    for step in range(steps):
+        for optimizer in method.optimizers.values():
+            for place in optimizer.param_groups:
+                set_rate(place, 1e-3 * (1 - step / steps))
+        method.runtime.reseed(step)
+        method.runtime.step = step + 1
+        given = data[step * k : (step + 1) * k]
+        if step == poisoned:
+            given = [{key: x * torch.inf if x.is_floating_point() else x for key, x in each.items()} for each in given]
+        seen.append({name: float(value) for name, value in advance(iter(given)).items()})
+    return seen

@@ -5,54 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from making import batches, small_method
-from replaying import TapeRecorder
+from making import batches
+from replaying import GAME, STEPS, TapeRecorder, held, made, trained
 
 from i2i.engine import checkpoint
-from i2i.engine.ema import EMA
-from i2i.engine.loop import set_rate
 from i2i.engine.runtime import NotFinite, Runtime
 from i2i.losses import CONSTRAINTS
 from i2i.methods import METHODS
 from i2i.speed.graph import PLAIN_STEPS, CapturedStep, Graph, uncapturable
 from i2i.speed.measure import Work
-
-STEPS = PLAIN_STEPS + 5
-GAME = ["augment.policy=[color, translation, cutout]", "method.num_critic=2"]
-
-
-def made(name, *overrides):
-    """A method in its device form, with all that a step may change: (method, what it holds)."""
-    method, _ = small_method(name, "train.ema=0.9", "train.clip_grad=1.0", *overrides, branch=False)
-    method.runtime.ema = EMA({net: method.nets[net] for net in method.exports.values()}, 0.9)
-    method.runtime.rates_on_device(method)
-    return method
-
-
-def held(method):
-    runtime = method.runtime
-    tensors = [t for net in (*method.nets.values(), *runtime.ema.nets.values()) for t in net.state_dict().values()]
-    tensors += [value for o in method.optimizers.values() for state in o.state.values() for value in state.values()]
-    tensors += [runtime._bad, runtime._record, runtime._now]
-    for pool in getattr(method, "pools", {}).values():
-        tensors += [pool.pictures, pool.count]
-    return [tensor for tensor in tensors if torch.is_tensor(tensor)]
-
-
-def trained(method, data, advance, steps=STEPS, poisoned=None):
-    """[the scalars of each step]; rates fall and the seed is set as in the loop."""
-    seen, k = [], method.batches_per_step
-    for step in range(steps):
-        for optimizer in method.optimizers.values():
-            for place in optimizer.param_groups:
-                set_rate(place, 1e-3 * (1 - step / steps))
-        method.runtime.reseed(step)
-        method.runtime.step = step + 1
-        given = data[step * k : (step + 1) * k]
-        if step == poisoned:
-            given = [{key: x * torch.inf if x.is_floating_point() else x for key, x in each.items()} for each in given]
-        seen.append({name: float(value) for name, value in advance(iter(given)).items()})
-    return seen
 
 
 def both(name, *overrides, **how):
