@@ -18,6 +18,8 @@ def scored(
     *,
     split: str = "test",
     results: Path,
+    device: str = "cpu",
+    steps: int | None = None,
 ) -> dict[str, Any]:
     """What a protocol measures of the last step of a run on a split.
 
@@ -27,6 +29,7 @@ def scored(
     Args:
         overrides: of the recipe, as in `i2i train`.
         settings: "key=value" of the protocol's arguments, and "data.path=FOLDER" where the data lie elsewhere.
+        steps: the step that is meant, of a run that is scored at several; None: any, since it is scored at its end.
     """
     import i2i
     from i2i.config import override
@@ -39,17 +42,17 @@ def scored(
     def found(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         for entry in entries:
             same = entry["protocol"] == protocol and entry["split"] == split
-            if same and wanted.items() <= entry["arguments"].items():
+            if same and wanted.items() <= entry["arguments"].items() and steps in (None, entry["checkpoint"]["step"]):
                 return entry
         return None
 
     if (entry := found(kept)) is None:
-        i2i.train(recipe, overrides, run=run, device="cpu")
-        steps = read_recipe(run).train.steps
-        entries = i2i.evaluate(run, protocol, settings, device="cpu")
-        entry = found([each for each in entries if each["checkpoint"]["step"] == steps])
+        i2i.train(recipe, overrides, run=run, device=device)
+        last = read_recipe(run).train.steps
+        entries = i2i.evaluate(run, protocol, settings, device=device)
+        entry = found([each for each in entries if each["checkpoint"]["step"] == last])
         if entry is None:
-            raise SystemExit(f"{run} has no score of step {steps:,} on {split} by {protocol}.")
+            raise SystemExit(f"{run} has no score of step {last:,} on {split} by {protocol}.")
         entry |= {"day": date.today().isoformat(), "recipe": recipe}
         results.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps([*kept, entry], indent=1) + "\n")
