@@ -2,6 +2,7 @@
 
     python benchmarks/compare.py --reference CHECKOUT --device cpu --method pix2pix
     python benchmarks/compare.py --reference CHECKOUT --device cpu --method cyclegan
+    python benchmarks/compare.py --reference CHECKOUT --device cuda --method pix2pix --forward 32
 
 CHECKOUT is a clone of junyanz/pytorch-CycleGAN-and-pix2pix. Three processes hold a training each, of the same networks,
 first weights, pictures and seeds: the reference, ours with train.speed=plain, ours with train.speed=auto. They take
@@ -11,7 +12,8 @@ of the cores' time is left out, and counted.
 
 Prints per variant the milliseconds of a step (median, lowest to highest), how many times faster than the reference it
 is (median over the rounds of which both samples count, lowest to highest) and the most memory that its process had,
-imports included. Before that: how far the losses of steps 1 to 3 are from the reference's.
+imports included. Before that: how far the losses of steps 1 to 3 are from the reference's. What is different on a card
+is told by oncard.py.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+import oncard
 from machine import busy, share_of_others, spread
 from trained import markdown
 
@@ -52,12 +55,20 @@ class Contestant:
             raise SystemExit(f"{self.name} ended with exit status {self.process.wait()}; what it said stands above.")
         return json.loads(line)
 
+    def ask(self, command: str) -> dict:
+        """What it answers to a command (see contestant.py)."""
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
     def step(self, number: int) -> dict:
         """Takes step `number`; what it answered, and in "others" the share of all cores that other programs had."""
         before = busy()
-        self.process.stdin.write(f"step {number}\n")
-        self.process.stdin.flush()
-        found = self.answer()
+        found = self.ask(f"step {number}")
         self.peak = found["peak"]
         others = share_of_others(found["cpu"], busy() - before, found["seconds"], os.cpu_count() or 1)
         return found | {"others": others}
@@ -66,7 +77,7 @@ class Contestant:
 def begin(folder: Path, name: str, checkout: Path) -> Contestant:
     """Starts one and waits until it is ready: one after the other, so that a probe has the machine to itself."""
     here = Path(__file__).parent
-    more = [str(checkout)] if name == "reference" else []
+    more = [str(checkout)] if name.startswith("reference") else []
     command = [sys.executable, str(here / "contestant.py"), str(folder), name, *more]
     paths = os.pathsep.join(filter(None, [str(here.parent), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
@@ -85,7 +96,7 @@ def prepare(folder: Path, asked: argparse.Namespace) -> None:
 
     settings = {
         "method": asked.method, "size": asked.size, "width": asked.width, "blocks": 9 if asked.size >= 256 else 6,
-        "batch": asked.batch, "batches": BATCHES,
+        "batch": asked.batch, "batches": BATCHES, "device": asked.device, "forward": asked.forward,
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))
     generator = torch.Generator().manual_seed(0)
@@ -138,7 +149,7 @@ def table(contestants: list[Contestant]) -> str:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reference", type=Path, required=True, help="a clone of pytorch-CycleGAN-and-pix2pix")
-    parser.add_argument("--device", choices=("cpu",), default="cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--method", choices=("pix2pix", "cyclegan"), required=True)
     parser.add_argument("--size", type=int, choices=(128, 256), default=256, help="side of the pictures, px")
     parser.add_argument("--width", type=int, default=64, help="filters of the first layer of every network")
@@ -146,6 +157,11 @@ def main():
     parser.add_argument("--samples", type=int, default=12, help="rounds that must count for all")
     parser.add_argument("--most", type=int, default=60, help="rounds after which it ends all the same")
     parser.add_argument("--allowed", type=float, default=0.05, help="share of all cores that others may have")
+    parser.add_argument("--alone", action="store_true", help="on a card: one contestant at a time holds a training")
+    parser.add_argument("--steps", type=int, default=100, help="on a card: steps of a sample")
+    parser.add_argument("--forward", type=int, default=0, help="on a card: pictures for the generator alone; 0: none")
+    parser.add_argument("--contestants", nargs="+", help="on a card: names such as reference/tf32 auto/bf16")
+    parser.add_argument("--keep", type=Path, help="on a card: a folder for the table and its numbers")
     asked = parser.parse_args()
     if not (asked.reference / "options" / "train_options.py").is_file():
         raise SystemExit(f"--reference {asked.reference}: there is no options/train_options.py in it. Give a clone.")
@@ -153,14 +169,35 @@ def main():
         folder, contestants = Path(place), []
         prepare(folder, asked)
         try:
+            if asked.device == "cuda":
+                on_card(folder, contestants, asked)
+                return
             for name in CONTESTANTS:
                 contestants.append(begin(folder, name, asked.reference.absolute()))
             race(contestants, asked.samples, asked.most, asked.allowed)
         finally:
             for contestant in contestants:
-                contestant.process.kill()
-                contestant.process.wait()
+                contestant.end()
     report(contestants, asked)
+
+
+def on_card(folder: Path, contestants: list[Contestant], asked: argparse.Namespace) -> None:
+    """Runs and prints what oncard.py describes; `contestants` gets those that are to be ended."""
+
+    def start(name: str) -> Contestant:
+        return begin(folder, name, asked.reference.absolute())
+
+    names = asked.contestants or (oncard.ALONE if asked.alone else oncard.SIDE_BY_SIDE)
+    if asked.alone:
+        found = oncard.alone(start, names, asked, CHECKED)
+    else:
+        for name in names:
+            contestants.append(start(name))
+        found = oncard.side_by_side(contestants, asked, CHECKED)
+    text = oncard.report(found, asked, distance)
+    print(text)
+    if asked.keep:
+        oncard.keep(found, asked, text, asked.keep)
 
 
 def report(contestants: list[Contestant], asked: argparse.Namespace) -> None:
