@@ -102,3 +102,33 @@ def test_contestants_answer_to_the_commands_of_a_card(tmp_path):
         assert facts["card"] == "" and set(one["losses"]) == {"G_GAN", "G_L1", "D"} and two["losses"] == {}
         assert all(answer["seconds"] > 0 and answer["peak"] > 0 for answer in (one, two, *generated))
         assert len(generated) == (not more)
+
+
+def gpu(*words, **env):
+    command = ["bash", str(ROOT / "benchmarks" / "gpu.sh"), *words]
+    return subprocess.run(command, capture_output=True, text=True, env={**ENV, "PYTHON": sys.executable, **env})
+
+
+def test_the_script_for_a_card_says_what_it_lacks(tmp_path):
+    done = gpu("everything", OUT=str(tmp_path))
+    assert done.returncode == 2 and "'everything' is neither tables nor quality." in done.stderr
+
+
+@pytest.mark.slow
+def test_the_script_for_a_card_goes_on_part_by_part(tmp_path):
+    """With a stand-in for Python that writes down what it is asked; a part that failed is tried again, others are not."""
+    log, python = tmp_path / "log", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >>{log}\ncase "$*" in *cyclegan*) test -e {tmp_path}/mended;; esac\n')
+    python.chmod(0o755)
+    where = {"PYTHON": str(python), "OUT": str(tmp_path / "out"), "RUNS": str(tmp_path), "REFERENCE": "clone"}
+    first = gpu("tables", **where)
+    assert first.returncode == 1 and "cyclegan-batch1: failed" in first.stdout
+    asked = log.read_text()
+    assert asked.count("-m pytest") == 1 and asked.count("--method pix2pix --batch 16") == 1
+    (tmp_path / "mended").touch()
+    log.write_text("")
+    again = gpu("tables", **where)
+    assert again.returncode == 0 and "== tests: done before" in again.stdout, again.stdout
+    assert "-m pytest" not in log.read_text() and log.read_text().count("--method cyclegan") == 2
+    late = gpu("quality", LIMIT="10", FACADES="there", **where)
+    assert late.returncode == 1 and "not begun" in late.stdout
