@@ -51,10 +51,10 @@ Say = Callable[[str], None]
 
 
 class Units(NamedTuple):
-    """What is kept of one list of training files, of which unit i is made."""
+    """One list of the pictures that training samples are made of."""
 
     name: str  # begins the file's name: a-z
-    files: tuple[Files, ...]  # unit i is made of file i of each
+    files: tuple[Files, ...]  # unit i is made of file i of each; none where the pictures are in memory
     sizes: np.ndarray  # (N, 2) height and width of what is made of them, before it is resized; 0: a broken header
     keys: Mapping[str, Any]  # of a batch: its Domain
     settings: Mapping[str, Any]  # strict JSON: what else decides the levels
@@ -69,7 +69,7 @@ def keep(data, say: Say) -> None:
     Args:
         data: a `PictureSet`. One that reads no files (drawn pictures, or those that are in memory) is left alone.
     """
-    units = data.units()
+    units = [each for each in data.units() if each.files]
     if not units:
         return
     kept = Kept([Levels(each, data.transform) for each in units], data.transform.resized)
@@ -172,7 +172,7 @@ class Levels:
 
     def __init__(self, units: Units, transform):
         self.units = units
-        self._shapes = _resized(units.sizes, transform.load_size)
+        self._shapes = resized_sizes(units.sizes, transform.load_size)
         pixels = self._shapes.astype(np.int64).prod(axis=1)
         lengths = [pixels * domain.channels * np.dtype(domain.dtype).itemsize for domain in units.keys.values()]
         self._lengths = np.stack(lengths, axis=1)  # (N, keys) bytes
@@ -329,7 +329,7 @@ class Levels:
         self._state[place] = 1
 
 
-def _resized(sizes: np.ndarray, load_size: int | None) -> np.ndarray:
+def resized_sizes(sizes: np.ndarray, load_size: int | None) -> np.ndarray:
     """(N, 2) sizes after `Transform.resized`, in its arithmetic; 0 stays 0."""
     if load_size is None:
         return sizes.astype(np.int64)

@@ -86,15 +86,13 @@ class Folder(PictureSet):
         return len(self)
 
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
-        train = self.splits["train"]
-
-        def load(place: int) -> Pixels:
-            return self.once("image", place, lambda: {"image": self._read(train[place])})
-
-        return next_good(load, index, len(self), self.files)
+        return next_good(lambda place: self.once("image", place), index, len(self), self.files)
 
     def units(self) -> list[Units]:
         return [Units("image", (self.splits["train"],), self._sizes, self.domains, {})]
+
+    def unit(self, name: str, place: int) -> Pixels:
+        return {name: self._read(self.splits["train"][place])}
 
     def previews(self, count: int) -> list[Pixels]:
         split = preview_split(self.splits)

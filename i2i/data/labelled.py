@@ -180,8 +180,13 @@ class Labelled(PictureSet):
         return domain.planes(pixels)
 
     def units(self) -> list[Units]:
-        files = self.splits["train"].pictures
-        return [Units("image", (files,), self._sizes, self.domains, {})] if isinstance(files, Files) else []
+        pictures = self.splits["train"].pictures
+        if isinstance(pictures, Files):
+            return [Units("image", (pictures,), self._sizes, self.domains, {})]
+        return [Units("image", (), np.tile(pictures.shape[1:3], (len(pictures), 1)), self.domains, {})]
+
+    def unit(self, name: str, place: int) -> Pixels:
+        return {name: self._read(self.splits["train"], place)}
 
     def previews(self, count: int) -> list[Pixels]:
         split = preview_split(self.splits)
@@ -203,11 +208,11 @@ class Labelled(PictureSet):
 
     def _good(self, index: int, among: Sequence[int] | None = None) -> tuple[tuple[int, np.ndarray], list[Broken]]:
         """(place, pixels) of training picture `index`, of those `among`, or of the next one that is not broken."""
-        train, among = self.splits["train"], range(len(self)) if among is None else among
+        among = range(len(self)) if among is None else among
 
         def load(number: int) -> tuple[int, np.ndarray]:
             place = int(among[number])
-            return place, self.once("image", place, lambda: {"image": self._read(train, place)})["image"]
+            return place, self.once("image", place)["image"]
 
         return next_good(load, index, len(among), self.files)
 

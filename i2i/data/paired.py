@@ -108,17 +108,15 @@ class Paired(PictureSet):
         return len(self) * (1 if self.splits["train"].b is None else 2)
 
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
-        return next_good(
-            lambda place: self.once("pair", place, lambda: self.pair(self.splits["train"], place)),
-            index,
-            len(self),
-            self.files,
-        )
+        return next_good(lambda place: self.once("pair", place), index, len(self), self.files)
 
     def units(self) -> list[Units]:
         train = self.splits["train"]
         files = (train.a,) if train.b is None else (train.a, train.b)
         return [Units("pair", files, self._sizes, self.domains, {"sides": self._sides})]
+
+    def unit(self, name: str, place: int) -> Pixels:
+        return self.pair(self.splits["train"], place)
 
     def pair(self, split: Split, index: int) -> Pixels:
         """Pair `index` of a split, whole.

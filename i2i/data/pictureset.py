@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -148,11 +149,16 @@ class PictureSet:
         raise NotImplementedError
 
     def units(self) -> list[Units]:
-        """What of the training files can be kept decoded; nothing of a set that reads none while it trains."""
+        """The lists of pictures that training samples are made of; none of a set that draws its pictures."""
         return []
 
-    def once(self, name: str, place: int, load: Callable[[], Pixels]) -> Pixels:
-        """`load` of place `place` of the units of this name; resized, from the second time on, where these are kept."""
+    def unit(self, name: str, place: int) -> Pixels:
+        """Unit `place` of the list of this name, whole; BrokenPicture where a file of it is broken."""
+        raise NotImplementedError
+
+    def once(self, name: str, place: int) -> Pixels:
+        """`unit`; where these are kept, resized, and read once."""
+        load = partial(self.unit, name, place)
         return load() if self.kept is None else self.kept.read(name, place, load)
 
     def previews(self, count: int) -> list[Pixels]:

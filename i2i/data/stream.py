@@ -69,7 +69,43 @@ class Stream:
         return np.random.RandomState(derive(self.seed, "order", epoch) % 2**32).permutation(self.length)
 
 
-class Loader:
+class Reader:
+    """What whoever gives the batches of a run has in common: what it says of the data, and of files found broken.
+
+    Attributes:
+        broken: {path: why}, the files that were said to be broken.
+        found: of several processes, what this one has found broken and not yet told the others.
+    """
+
+    def __init__(self, dataset: PictureSet, part: tuple[int, int], say: Callable[[str], None]):
+        self.dataset, self.say = dataset, say
+        self.broken: dict[str, str] = {}
+        self.found: list[Broken] = []
+        self._alone = part[1] == 1
+        for note in dataset.notes:
+            say(note)
+        self.report(dataset.broken)
+
+    def report(self, broken: Iterable[Broken]) -> None:
+        """Says each broken file once; UserError when they are too many."""
+        for path, why in broken:
+            if path not in self.broken:
+                self.broken[path] = why
+                self.say(f"{path} is broken and left out, the next one takes its place: {why}")
+        if error := too_many(self.broken, self.dataset.files):
+            raise UserError(error)
+
+    def settle(self, broken: list[Broken], error: str | None) -> None:
+        """Takes what a batch found broken; UserError with the words of `error`, where one kept it from being made."""
+        if self._alone:
+            self.report(broken)
+        else:
+            self.found += (report for report in broken if report.path not in self.broken)
+        if error is not None:
+            raise UserError(error)
+
+
+class Loader(Reader):
     """An endless iterator of {key: (B, C, H, W) float32}; the same pictures for any number of workers and any start.
 
     Of labelled data a batch also holds "label", (B,) int64; where few are labelled, of "labelled" beside it.
@@ -103,13 +139,8 @@ class Loader:
         say: Callable[[str], None] = print,
         timeout: float = 300,
     ):
-        self.dataset, self.workers, self.say, self.timeout = dataset, workers, say, timeout
-        self.broken: dict[str, str] = {}  # path -> why
-        self.found: list[Broken] = []
-        self._alone = part[1] == 1
-        for note in dataset.notes:
-            say(note)
-        self.report(dataset.broken)
+        super().__init__(dataset, part, say)
+        self.workers, self.timeout = workers, timeout
         # workers hand over levels, a quarter of the bytes; not where another process or thread is to see values only
         self._halved = workers > 0 and not pin_memory
         many: dict[str, Any] = {}
@@ -148,12 +179,7 @@ class Loader:
             if words is None:
                 raise
             raise UserError(words) from problem
-        if self._alone:
-            self.report(broken)
-        else:
-            self.found += (report for report in broken if report.path not in self.broken)
-        if error is not None:
-            raise UserError(error)
+        self.settle(broken, error)
         if self.dataset.kept is not None and (words := self.dataset.kept.trouble()):
             self.say(words)
         return self.dataset.values(batch) if self._halved else batch
@@ -167,15 +193,6 @@ class Loader:
             except RuntimeError as problem:
                 if "timed out" not in str(problem) or time.monotonic() > end:
                     raise
-
-    def report(self, broken: Iterable[Broken]) -> None:
-        """Says each broken file once; UserError when they are too many."""
-        for path, why in broken:
-            if path not in self.broken:
-                self.broken[path] = why
-                self.say(f"{path} is broken and left out, the next one takes its place: {why}")
-        if error := too_many(self.broken, self.dataset.files):
-            raise UserError(error)
 
     def _worker_failed(self, problem: Exception) -> str | None:
         """What PyTorch says of a lost worker, in our words; None for a fault inside `item`, which stays what it is."""

@@ -98,15 +98,12 @@ class Unpaired(PictureSet):
     def pictures(self, epoch: int, index: int) -> tuple[Pixels, list[Broken]]:
         """A in its order, round and round; B at a place drawn from (seed, epoch, index), as in the authors' code."""
         train = self.splits["train"]
-        a, broken_a = self._good("a", train.a, index % len(train.a))
-        b, broken_b = self._good("b", train.b, derive(self.seed, "partner", epoch, index) % len(train.b))
+        a, broken_a = self._good("a", index % len(train.a), len(train.a))
+        b, broken_b = self._good("b", derive(self.seed, "partner", epoch, index) % len(train.b), len(train.b))
         return {"a": a, "b": b}, [*broken_a, *broken_b]
 
-    def _good(self, key: str, files: Files, index: int):
-        def load(place: int) -> np.ndarray:
-            return self.once(key, place, lambda: {key: self._read(files[place], key)})[key]
-
-        return next_good(load, index, len(files), self.files)
+    def _good(self, key: str, index: int, count: int) -> tuple[np.ndarray, list[Broken]]:
+        return next_good(lambda place: self.once(key, place)[key], index, count, self.files)
 
     def units(self) -> list[Units]:
         train = self.splits["train"]
@@ -114,6 +111,9 @@ class Unpaired(PictureSet):
             Units(key, (files,), self._sizes[key], {key: self.domains[key]}, {})
             for key, files in (("a", train.a), ("b", train.b))
         ]
+
+    def unit(self, name: str, place: int) -> Pixels:
+        return {name: self._read(getattr(self.splits["train"], name)[place], name)}
 
     def _read(self, path: str, key: str) -> np.ndarray:
         return self.taken(read(path, page=self.domains[key].page), key, path)

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from i2i.config import Recipe
 from i2i.data.pictureset import Broken
-from i2i.data.stream import Loader
+from i2i.data.stream import Reader
 from i2i.engine import checkpoint
 from i2i.engine.liveness import Everywhere
 from i2i.engine.processes import Processes
@@ -58,7 +58,7 @@ def announce(processes: Processes, method, batch_size: int, say: Callable[[str],
         )
 
 
-def stopping(processes: Processes, loader: Loader, received: list[int]) -> bool:
+def stopping(processes: Processes, loader: Reader, received: list[int]) -> bool:
     """Whether the run ends after this step: a signal to any process ends all, at the same step.
 
     In the same moment a file that one process found broken becomes known to all: it counts once, against the whole.

@@ -142,12 +142,7 @@ def dry_run(recipe: Recipe, data, make_runtime: Callable, path: Path, say: Calla
 
 def probe(method, runtime, recipe: Recipe, batch_size: int) -> list[float]:
     """Seconds of each of a few real steps on made-up pictures, after a warm-up. It changes the weights of `method`."""
-    crop, channels = recipe.data.crop_size, build.domain_channels(recipe)
-    batch = {key: torch.rand(batch_size, channels[key], crop, crop) * 2 - 1 for key in method.keys}
-    if method.needs_labels:
-        batch["label"] = torch.randint(channels["label"], (batch_size,))
-    if method.few_labels:
-        batch["labelled"] = batch[method.keys[0]]
+    batch = made_up(method, recipe, batch_size)
     times: list[float] = []
     warm, spent = True, 0.0
     while True:
@@ -168,6 +163,17 @@ def probe(method, runtime, recipe: Recipe, batch_size: int) -> list[float]:
             done = len(times) >= MOST or (len(times) >= FEWEST and spent > PROBE)
         if done:
             return times
+
+
+def made_up(method, recipe: Recipe, batch_size: int) -> dict[str, torch.Tensor]:
+    """A batch of noise of the shapes that `method` trains on, with classes where it needs some."""
+    crop, channels = recipe.data.crop_size, build.domain_channels(recipe)
+    batch = {key: torch.rand(batch_size, channels[key], crop, crop) * 2 - 1 for key in method.keys}
+    if method.needs_labels:
+        batch["label"] = torch.randint(channels["label"], (batch_size,))
+    if method.few_labels:
+        batch["labelled"] = batch[method.keys[0]]
+    return batch
 
 
 def reading(data, count: int) -> float:

@@ -13,9 +13,7 @@ import torch
 
 from i2i import __version__, build, config
 from i2i.config import Recipe
-from i2i.data import cache
-from i2i.data.stream import Loader
-from i2i.engine import agreement, checkpoint, estimate, samples, speeding
+from i2i.engine import agreement, checkpoint, estimate, reading, samples, speeding
 from i2i.engine.compiled import compile_nets
 from i2i.engine.ema import EMA
 from i2i.engine.liveness import Everywhere
@@ -180,7 +178,8 @@ class Run:
             return self.path
         self.announce(continued=found is not None)
         self.hasten(stack)
-        self.loader = self.reader()
+        per_step = self.method.batches_per_step
+        self.loader = reading.reader(self.recipe, self.data, self.runtime, self.step, per_step, self.say)
         stack.callback(self.loader.close)
         self.compile()
         self.watching = Watching(
@@ -198,8 +197,9 @@ class Run:
             log_every=settings.log_every, sample_every=settings.sample_every, save_every=settings.save_every,
         )  # fmt: skip
         last = run_loop(
-            self.method, self.watching.timed(self.loader), self.runtime, self.schedule, self.rates, settings.seed,
-            self.step, settings.batch_size, events, self.stepping(),
+            self.method, reading.batches(self.loader, self.watching.timed(self.loader), self.runtime.device),
+            self.runtime, self.schedule, self.rates, settings.seed, self.step, settings.batch_size, events,
+            self.stepping(),
         )  # fmt: skip
         if last < settings.steps:
             raise Interrupted(self.path, last, self.received[0])
@@ -216,26 +216,6 @@ class Run:
         if not self.runtime.captured:
             return self.method.step
         return CapturedStep(self.method, CUDARecorder(self.runtime.device), self.say)
-
-    def reader(self) -> Loader:
-        """The batches from here on. Pictures stay decoded where the recipe allows it and the run has a second epoch."""
-        settings, per_step = self.recipe.train, self.method.batches_per_step
-        if self.recipe.data.cache == "auto" and settings.steps * per_step * settings.batch_size > len(self.data):
-            cache.keep(self.data, self.say)
-        return Loader(
-            self.data, batch_size=settings.batch_size, seed=settings.seed,
-            part=(self.processes.rank, self.processes.count), start_batch=self.step * per_step,
-            workers=self.workers(), pin_memory=self.runtime.device.type == "cuda", say=self.say,
-        )  # fmt: skip
-
-    def workers(self) -> int:
-        """More readers than cores only get into each other's way; their number changes no picture."""
-        wanted, cores, beside = self.recipe.data.workers, os.cpu_count() or 1, self.processes.place.local_count
-        most = max(1, cores // beside)
-        if wanted > most:
-            shared = f" for {beside} processes" if beside > 1 else ""
-            self.say(f"data.workers is {wanted} and this machine has {cores} cores{shared}: {most} are used")
-        return min(wanted, most)
 
     def take_up(self, tensors: dict, meta: dict) -> None:
         """Continues from a checkpoint: every bit of the training state, the schedule and the thread count."""
