@@ -2,8 +2,8 @@
 
     python benchmarks/classes.py runs/cgan_mnist runs/acgan_mnist --out docs/classes.png
 
-Reads the evaluation.json of each run (`i2i evaluate RUN`, protocol classes), prints a table, and draws a column for each
-class: the first samples of each run, one row of classes under the other.
+Reads the evaluation.json of each run (`i2i evaluate RUN`, protocol classes), prints a table, and draws the first samples
+of each run, a column for each class.
 """
 
 import argparse
