@@ -2,8 +2,8 @@
 
     python benchmarks/classes.py runs/cgan_mnist runs/acgan_mnist --out docs/classes.png
 
-Reads the evaluation.json of each run (`i2i evaluate RUN`, protocol classes), prints a table, and draws the first samples
-of each run, a column for each class.
+Reads the evaluation.json of each run (`i2i evaluate RUN`, protocol classes), prints a table, and draws the first
+samples of each run, a column for each class.
 """
 
 import argparse
