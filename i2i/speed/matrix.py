@@ -1,23 +1,17 @@
-"""Convolutions over very small pictures as one product of matrices.
+"""Convolutions over very small pictures as one product of matrices, see `nets.products`.
 
-At the bottom of a U-Net a convolution has millions of weights and a handful of pixels. Libraries lay out their work for
-many pixels; a product that reads the weights once, as they lie in memory, takes as long as the reading. With `unfold`,
-which lays the window of every output pixel into a column, and its adjoint `fold`, which adds columns back up:
-
-    convolution              y = W unfold(x)            W: (O, I k k)
-    transposed convolution   y = fold(W^T x)            W: (I, O k k)
-
-Sums are the same and run in another order. Autograd knows the gradients of products and of both layouts.
+At the bottom of a U-Net a convolution has millions of weights and a handful of pixels, and libraries lay out their work
+for many pixels.
 """
 
 import types
 from collections.abc import Callable, Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.errors import UserError
+from i2i.nets import products
 from i2i.speed.measure import Measure, Work, nothing
 from i2i.speed.probe import milliseconds
 from i2i.speed.trial import untouched
@@ -96,37 +90,16 @@ def plain(layer: nn.Module) -> Callable[[Tensor], Tensor]:
 
 def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """(B, I, H, W) -> (B, O, H', W')."""
-    batch, sides = len(x), x.shape[-2:]
-    height, width = (
-        (side + 2 * p - d * (k - 1) - 1) // s + 1
-        for side, p, d, k, s in zip(sides, layer.padding, layer.dilation, layer.kernel_size, layer.stride)
-    )
-    columns = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # (B, I k k, H' W')
-    y = _times(layer.weight.flatten(1), columns)  # (B, O, H' W')
-    y = y.reshape(batch, -1, height, width)
-    return y if layer.bias is None else y + layer.bias[:, None, None]
+    geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+    return products.convolved(x, layer.weight, layer.bias, **geometry)
 
 
 def _deconvolved(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """(B, I, H, W) -> (B, O, H', W')."""
-    shape = tuple(
-        (side - 1) * s - 2 * p + d * (k - 1) + extra + 1
-        for side, s, p, d, k, extra in zip(
-            x.shape[-2:], layer.stride, layer.padding, layer.dilation, layer.kernel_size, layer.output_padding
-        )
-    )
-    columns = _times(layer.weight.flatten(1).t(), x.flatten(2))  # (B, O k k, H W)
-    y = F.fold(columns, shape, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-    return y if layer.bias is None else y + layer.bias[:, None, None]
-
-
-def _times(weights: Tensor, columns: Tensor) -> Tensor:
-    """(M, K) times each of (B, K, L) -> (B, M, L), as one product: the gradient of the weights is then one, too."""
-    if len(columns) == 1:
-        return (weights @ columns[0])[None]
-    batch, rows, count = columns.shape
-    y = weights @ columns.movedim(1, 0).reshape(rows, batch * count)
-    return y.reshape(-1, batch, count).movedim(0, 1)
+    return products.deconvolved(
+        x, layer.weight.flatten(1).t(), layer.bias, kernel=layer.kernel_size, stride=layer.stride,
+        padding=layer.padding, output_padding=layer.output_padding, dilation=layer.dilation,
+    )  # fmt: skip
 
 
 def _layers(work: Work) -> Iterator[tuple[str, nn.Module, tuple[int, ...]]]:
