@@ -13,9 +13,10 @@ from i2i.speed.measure import Measure, Work
 from i2i.speed.probe import Probe
 from i2i.speed.threads import Threads
 from i2i.speed.together import Together
+from i2i.speed.winograd import Winograd
 
 # in the order in which they are tried, those that change the whole process first
-MEASURES: tuple[Measure, ...] = (KeptMemory(), Threads(), FusedAdam(), MatrixProducts(), Together())
+MEASURES: tuple[Measure, ...] = (KeptMemory(), Threads(), FusedAdam(), MatrixProducts(), Winograd(), Together())
 KNOWN = {measure.name: measure for measure in MEASURES}
 
 
@@ -41,7 +42,9 @@ def choose(work: Work, probe: Probe | None = None) -> dict[str, Any]:
 
 def _try_all(work: Work, probe: Probe, picked: dict[str, Any], undo: list[Callable[[], None]]) -> None:
     for measure in MEASURES:
-        if work.device.type in measure.devices and (found := measure.pick(work, probe)):
+        if work.device.type not in measure.devices or (measure.asked and work.wanted != measure.name):
+            continue
+        if found := measure.pick(work, probe):
             picked[measure.name] = found
             if measure.everywhere:
                 undo.append(measure.apply(work, found))

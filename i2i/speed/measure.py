@@ -21,6 +21,7 @@ class Work:
         batch_size: pictures of a batch in this process.
         steps: how many are still to be made.
         compiled: whether torch.compile has the networks: what runs inside them is then its business.
+        wanted: train.speed; measures that are `asked` for are tried where it names them.
     """
 
     method: Any
@@ -28,6 +29,7 @@ class Work:
     batch_size: int
     steps: int
     compiled: bool = False
+    wanted: str = "auto"
     notes: dict[str, str] = field(default_factory=dict)  # measure -> what its probe found, in words
 
     @property
@@ -43,6 +45,11 @@ class Work:
     def largest(self) -> nn.Module:
         """The network with the most weights: where most of a step's time goes."""
         return max(self.method.nets.values(), key=lambda net: sum(p.numel() for p in net.parameters()))
+
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """The names of the networks that users get."""
+        return tuple(self.method.exports.values())
 
     def made_up(self, net: nn.Module, batches: int = 1) -> tuple[Tensor, ...]:
         """Random arguments of `net`: as many batches in a row, in [-1, 1], with classes where it is told some."""
@@ -72,12 +79,14 @@ class Measure:
         devices: where it is of use.
         rounds: whether results differ by rounding; else they keep every bit.
         everywhere: whether it changes the whole process, so that what is tried after it feels it.
+        asked: whether it is tried only where train.speed is its name.
     """
 
     name: ClassVar[str]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds: ClassVar[bool] = True
     everywhere: ClassVar[bool] = False
+    asked: ClassVar[bool] = False
 
     def pick(self, work: Work, probe) -> Any:
         """Tries itself out on `work`, which is afterwards as it was."""

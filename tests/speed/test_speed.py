@@ -7,13 +7,13 @@ import sys
 import pytest
 import torch
 from making import batches, small_method, snapshot
+from probing import Willing, work_of
 from torch import nn
 
 from i2i.errors import UserError
 from i2i.optimizers import step as update
 from i2i.speed import allocator, choosing
 from i2i.speed.matrix import as_product, fits, product
-from i2i.speed.measure import Work
 from i2i.speed.probe import Probe
 from i2i.speed.together import row_by_row
 
@@ -22,25 +22,6 @@ CASES = {
     "pix2pix": [U_NET, "discriminator={name: patchgan, num_layers: 2, width: 4, norm: batch}"],
     "cyclegan": ["discriminator={name: patchgan, num_layers: 2, width: 4, norm: instance}"],
 }
-
-
-class Willing(Probe):
-    """Finds that every other way pays, and never looks at a clock."""
-
-    def worth(self, work):
-        return True
-
-    def fastest(self, ways):
-        for act in ways.values():
-            act()
-        return list(ways)[-1], {way: 1.0 / number for number, way in enumerate(ways, start=1)}
-
-    def kept(self, before, after):
-        return True
-
-
-def work_of(method, batch_size=2, steps=100, compiled=False):
-    return Work(method, 32, batch_size, steps, compiled)
 
 
 def quick(method):
