@@ -2,9 +2,9 @@
 
     python benchmarks/contestant.py FOLDER NAME [CHECKOUT]
 
-NAME is reference, plain or auto. FOLDER holds settings.json and batches.safetensors; the reference leaves the weights
-that it begins with there, and the others begin with the same. Commands come line by line, "step NUMBER" or "end";
-answers are JSON, a line each.
+NAME is reference, or a value of train.speed. FOLDER holds settings.json and batches.safetensors; the reference leaves
+the weights that it begins with there, and the others begin with the same. Commands come line by line, "step NUMBER" or
+"end"; answers are JSON, a line each.
 """
 
 import importlib
@@ -86,8 +86,8 @@ def ours(settings: dict, folder: Path, speed: str):
         }
         built.nets[name].load_state_dict(from_reference(built.nets[name], state))
     said = ""
-    if speed == "auto":
-        work = Work(built, size, settings["batch"], LONG)
+    if speed != "plain":
+        work = Work(built, size, settings["batch"], LONG, wanted=speed)
         picked = choosing.choose(work)
         choosing.apply(work, picked)
         said = choosing.words(picked, work.notes)
