@@ -61,7 +61,7 @@ def settle(
     elif begun.get("wanted", wanted) != wanted:
         say(f"train.speed: this run has gone on {begun['wanted']} so far, and stays so")
     stack.callback(choosing.apply(work, begun["picked"]))
-    if begun["picked"]:
+    if begun["picked"] or work.notes:
         say(_words(begun["picked"], work.notes))
     if begun.get("wanted") == wanted and wanted not in (*begun["picked"], "auto"):
         say(f"train.speed: {wanted} does not pay here, or this run is too short to find out; it goes on without it")
@@ -69,9 +69,11 @@ def settle(
 
 
 def _words(picked: dict[str, Any], notes: dict[str, str]) -> str:
+    shown = f"train.speed: {choosing.words(picked, notes)}"
+    if not picked:
+        return shown
     ending = "Results differ by rounding alone" if choosing.rounds(picked) else "Results keep every bit"
-    shown = choosing.words(picked, notes)
-    return f"train.speed: {shown}. {ending}; train.speed=plain turns all off."
+    return f"{shown}. {ending}; train.speed=plain turns all off."
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from i2i.speed.winograd import Winograd
 
 # in the order in which they are tried, those that change the whole process first
 MEASURES: tuple[Measure, ...] = (KeptMemory(), Threads(), FusedAdam(), MatrixProducts(), Winograd(), Together())
+PROBE = "probe"  # among the notes
 KNOWN = {measure.name: measure for measure in MEASURES}
 
 
@@ -34,6 +35,7 @@ def choose(work: Work, probe: Probe | None = None) -> dict[str, Any]:
     try:
         with torch.random.fork_rng(cards):
             _try_all(work, probe, picked, undo)
+        work.notes[PROBE] = probe.words
     finally:
         for act in reversed(undo):
             act()
@@ -82,4 +84,4 @@ def words(picked: Mapping[str, Any], notes: Mapping[str, str]) -> str:
         if picked.get(measure.name):
             note = notes.get(measure.name)
             shown.append(measure.words(picked[measure.name]) + (f" ({note})" if note else ""))
-    return "; ".join(shown) or "nothing beside the plain way"
+    return "; ".join([*(shown or ["nothing beside the plain way pays"]), *([notes[PROBE]] if PROBE in notes else [])])

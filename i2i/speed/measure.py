@@ -51,11 +51,13 @@ class Work:
         """The names of the networks that users get."""
         return tuple(self.method.exports.values())
 
-    def made_up(self, net: nn.Module, batches: int = 1) -> tuple[Tensor, ...]:
-        """Random arguments of `net`: as many batches in a row, in [-1, 1], with classes where it is told some."""
+    def made_up(self, net: nn.Module, batches: int = 1, side: int | None = None) -> tuple[Tensor, ...]:
+        """Random arguments of `net`: as many batches in a row, in [-1, 1], with classes where it is told some; pictures
+        of the crop's side if no other is given."""
         rows = batches * self.batch_size
         weight = next(net.parameters())
-        pictures = torch.rand(inputs(net, rows, self.crop), device=weight.device, dtype=weight.dtype) * 2 - 1
+        shape = inputs(net, rows, side or self.crop)
+        pictures = torch.rand(shape, device=weight.device, dtype=weight.dtype) * 2 - 1
         return (pictures, *classes(net, rows, self.device))
 
     def passing(self, net: nn.Module) -> Callable[[], None]:

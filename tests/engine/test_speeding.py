@@ -1,12 +1,14 @@
 """A run keeps the speed that it began with, and ends with the same bits wherever it was interrupted."""
 
 import json
+import re
 import shutil
 from contextlib import ExitStack
 
 import pytest
 import torch
 from making import small_method
+from probing import Willing
 from running import ARGUMENTS, LENGTH, assert_same_end, log_of
 
 from i2i.engine import speeding
@@ -123,6 +125,26 @@ def test_a_short_run_is_plain_and_says_nothing(tmp_path):
     said = run("pix2pix", tmp_path / "run")
     assert not any(line.startswith("train.speed") for line in said)
     assert read_meta(tmp_path / "run/checkpoints/00000012.safetensors")["speed"]["picked"] == {}
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_what_the_probe_took_is_told_whether_it_found_something_or_not(pays, tmp_path, monkeypatch):
+    class Unwilling(Willing):
+        def fastest(self, ways, rounds=None, wall=False):
+            return next(iter(ways)), dict.fromkeys(ways, 1.0)
+
+        def kept(self, seconds, faults):
+            return False
+
+    monkeypatch.setattr(choosing, "Probe", Willing if pays else Unwilling)
+    (line,) = (line for line in run("pix2pix", tmp_path / "run") if line.startswith("train.speed: "))
+    if pays:
+        assert re.search(
+            r"tried in \S+ s of CPU\. Results differ by rounding alone; train.speed=plain turns all off\.$", line
+        )
+    else:
+        assert re.fullmatch(r"train.speed: nothing beside the plain way pays; tried in \S+ s of CPU", line)
+    assert read_meta(tmp_path / "run/checkpoints/00000012.safetensors")["speed"]["wanted"] == "auto"
 
 
 def test_of_several_processes_the_first_decides(tmp_path, monkeypatch):
