@@ -2,9 +2,10 @@
 
     python benchmarks/contestant.py FOLDER NAME [CHECKOUT]
 
-NAME is reference, plain or auto, or auto with compiled networks, "compiled"; on a card followed by its precision, as
-in "auto/bf16": fp32 (TF32 off), tf32 (convolutions in TF32, as PyTorch comes) or bf16. FOLDER holds settings.json and
-batches.safetensors; the reference leaves the weights that it begins with there, and the others begin with the same.
+NAME is reference, or a value of train.speed, or "compiled", auto with compiled networks; on a card followed by its
+precision, as in "auto/bf16": fp32 (TF32 off), tf32 (convolutions in TF32, as PyTorch comes) or bf16. FOLDER holds
+settings.json and batches.safetensors; the reference leaves the weights that it begins with there, and the others begin
+with the same.
 
 Commands come line by line, answers are JSON, a line each: "step NUMBER" takes one step and tells its losses; "steps
 NUMBER COUNT" takes as many without looking at one, and waits for the device at the end; "forward COUNT" runs the
@@ -91,7 +92,7 @@ def ours(settings: dict, folder: Path, speed: str, precision: str):
 
     method, size, width = settings["method"], settings["size"], settings["width"]
     depth = {"pix2pix": f"num_downs={size.bit_length() - 1}", "cyclegan": f"num_blocks={settings['blocks']}"}[method]
-    wanted = "plain" if speed == "plain" else "auto"
+    wanted = "auto" if speed == "compiled" else speed
     overrides = [
         f"generator.{depth}", f"generator.width={width}", f"discriminator.width={width}", f"train.speed={wanted}",
         f"train.batch_size={settings['batch']}", f"data.crop_size={size}", f"data.load_size={size}",
@@ -107,7 +108,7 @@ def ours(settings: dict, folder: Path, speed: str, precision: str):
         built.nets[name].load_state_dict(from_reference(built.nets[name], state))
     said: list[str] = []
     if speed != "plain":
-        work = Work(built, size, settings["batch"], LONG, speed == "compiled")
+        work = Work(built, size, settings["batch"], LONG, speed == "compiled", wanted)
         picked = choosing.choose(work)
         choosing.apply(work, picked)
         said += [choosing.words(picked, work.notes), *work.declined]

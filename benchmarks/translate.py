@@ -6,8 +6,9 @@
 CHECKOUT is a clone of junyanz/pytorch-CycleGAN-and-pix2pix, as it is; it needs `dominate` and `wandb` beside torch.
 Both programs get the same first weights, drawn by the reference and renamed by i2i.nets.reference, for a U-Net 256
 (BatchNorm with running statistics, no dropout: test.py --eval) and a ResNet-9 (InstanceNorm), and the same pictures of
-256 px. They take turns, a whole process each, start-up included. A sample taken while other programs held more than
---allowed of the cores' time is left out, and counted; the CPU seconds are of all samples.
+256 px; ResNet-9 runs also by `i2i translate --winograd`. They take turns, a whole process each, start-up included. A
+sample taken while other programs held more than --allowed of the cores' time is left out, and counted; the CPU seconds
+are of all samples.
 
 The reference writes two PNGs for each picture, the input's copy and the output (pix2pix with its own data set three),
 and a web page; i2i writes the output. Both facts stand in the table: the ratio as it is, and the ratio for equal
@@ -37,10 +38,12 @@ NETS = {
     "U-Net 256": {
         "net": ("unet", {"num_downs": 8, "norm": "batch", "dropout": False}),
         "reference": ["--netG", "unet_256", "--norm", "batch", "--no_dropout", "--eval"],
+        "options": [""],
     },
     "ResNet-9": {
         "net": ("resnet", {"num_blocks": 9, "norm": "instance", "dropout": False}),
         "reference": ["--netG", "resnet_9blocks", "--norm", "instance", "--no_dropout"],
+        "options": ["", "--winograd"],  # of i2i translate, each measured
     },
 }
 DRAW = """
@@ -54,11 +57,12 @@ torch.save(networks.define_G(3, 3, int(width), network, norm, False).state_dict(
 
 @dataclass
 class Side:
-    """One of the two programs, and what was measured of it."""
+    """One of the programs, and what was measured of it."""
 
     name: str
     command: list[str]
     folder: Path
+    made: Path | None = None  # where ours writes
     seconds: dict[int, float] = field(default_factory=dict)  # round -> of the samples that count
     cpu: list[float] = field(default_factory=list)  # seconds, of all samples
     peak: int = 0  # bytes
@@ -109,8 +113,8 @@ def inputs(folder: Path, source: Path | None, count: int) -> Path:
     return place
 
 
-def sides(folder: Path, place: Path, network: str, width: int, checkout: Path, count: int) -> tuple[Side, Side]:
-    """(the reference, ours), with the same weights."""
+def sides(folder: Path, place: Path, network: str, width: int, checkout: Path, count: int) -> list[Side]:
+    """The reference, then ours with each of the network's options; with the same weights."""
     import torch
 
     from i2i.infer.weights import write_tensors
@@ -138,20 +142,23 @@ def sides(folder: Path, place: Path, network: str, width: int, checkout: Path, c
         str(width), "--checkpoints_dir", str(folder / "checkpoints"), "--results_dir", str(folder / "theirs"),
         "--num_test", str(count),
     ]  # fmt: skip
-    translate = [sys.executable, "-m", "i2i", "translate", str(place), "--model", str(ours), "--device", "cpu",
-                 "--out", str(folder / "ours" / kind)]  # fmt: skip
-    return Side("reference, test.py", reference, checkout), Side("i2i translate", translate, folder)
+    translate = [sys.executable, "-m", "i2i", "translate", str(place), "--model", str(ours), "--device", "cpu"]
+    found = [Side("reference, test.py", reference, checkout)]
+    for option in NETS[network]["options"]:
+        out = folder / "ours" / f"{kind}{option}"
+        command = [*translate, "--out", str(out), *option.split()]
+        found.append(Side(f"i2i translate {option}".strip(), command, folder, out / place.name))
+    return found
 
 
-def difference(folder: Path, kind: str, place: Path) -> tuple[int, float]:
-    """(the most levels, the share of values) by which the outputs of the two differ."""
+def difference(theirs: Path, ours: Path, place: Path) -> tuple[int, float]:
+    """(the most levels, the share of values) by which the outputs differ of those in `place`."""
     from i2i.data import pictures
 
     found = []
     for file in sorted(place.iterdir()):
-        theirs = pictures.read(folder / "theirs" / kind / "test_latest" / "images" / f"{file.stem}_fake.png").pixels
-        ours = pictures.read(folder / "ours" / kind / place.name / file.name).pixels
-        found.append(np.abs(theirs.astype(int) - ours))
+        expected = pictures.read(theirs / f"{file.stem}_fake.png").pixels
+        found.append(np.abs(expected.astype(int) - pictures.read(ours / file.name).pixels))
     return int(max(each.max() for each in found)), float(np.mean([(each > 0).mean() for each in found]))
 
 
@@ -167,19 +174,18 @@ def copies(place: Path, folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def rows(network: str, pair: tuple[Side, Side], count: int, copying: list[float]) -> list[list[str]]:
-    """Two rows of the table."""
-    reference, ours = pair
-    both = sorted(reference.seconds.keys() & ours.seconds.keys())
-    plain = [reference.seconds[n] / ours.seconds[n] for n in both]
-    equal = [(reference.seconds[n] - statistics.median(copying)) / ours.seconds[n] for n in both]
-    made = []
-    told = [("2 and a page", "1", "1"), ("1", spread(plain, ".2f"), spread(equal, ".2f"))]
-    for side, (pngs, *ratios) in zip(pair, told, strict=True):
+def rows(network: str, found: list[Side], count: int, copying: list[float]) -> list[list[str]]:
+    """A row of the table for each, the reference first."""
+    reference, made = found[0], []
+    for side in found:
+        both = sorted(reference.seconds.keys() & side.seconds.keys())
+        plain = [reference.seconds[n] / side.seconds[n] for n in both]
+        equal = [(reference.seconds[n] - statistics.median(copying)) / side.seconds[n] for n in both]
+        told = ("1", spread(plain, ".2f"), spread(equal, ".2f")) if side.made else ("2 and a page", "1", "1")
         seconds = list(side.seconds.values())
         rate = f"{count / statistics.median(seconds):.2f}" if seconds else "none counts"
         made.append([
-            network, side.name, pngs, spread(seconds, ".1f"), rate, *ratios, spread(side.cpu, ".1f"),
+            network, side.name, told[0], spread(seconds, ".1f"), rate, *told[1:], spread(side.cpu, ".1f"),
             f"{side.peak / 1e9:.2f} GB", str(side.left_out),
         ])  # fmt: skip
     return made
@@ -206,17 +212,22 @@ def main() -> None:
         place = inputs(folder, asked.pictures and asked.pictures.expanduser(), asked.count)
         for network in NETS:
             kind = NETS[network]["net"][0]
-            pair = sides(folder, place, network, asked.width, checkout, asked.count)
+            found = sides(folder, place, network, asked.width, checkout, asked.count)
             copying = []
             for number in range(asked.rounds):
                 for made in (folder / "theirs", folder / "ours"):
                     shutil.rmtree(made, ignore_errors=True)
-                for side in pair:
+                for side in found:
                     side.sample(number, asked.allowed)
                 copying.append(copies(place, folder / "copies"))
-            most, share = difference(folder, kind, place)
-            print(f"{network}: outputs differ by at most {most} of 255 levels, in {share:.1e} of the values")
-            table += rows(network, pair, asked.count, copying)
+            theirs = folder / "theirs" / kind / "test_latest" / "images"
+            for side in found[1:]:
+                most, share = difference(theirs, side.made, place)
+                print(
+                    f"{network}, {side.name}: outputs differ from the reference's by at most {most} of 255 levels, in "
+                    f"{share:.1e} of the values"
+                )
+            table += rows(network, found, asked.count, copying)
     print(
         f"\n{asked.count} pictures of {SIZE} px, start-up included; median (lowest to highest), {asked.rounds} rounds"
     )

@@ -84,7 +84,7 @@ class TrainSection(Section):
     batch_size: int = Field(1, ge=1)
     seed: int = Field(0, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"
-    speed: Literal["auto", "plain"] = "plain"
+    speed: Literal["auto", "plain", "winograd"] = "plain"
     clip_grad: float | None = Field(None, gt=0)
     ema: float | None = Field(None, gt=0, lt=1)
     compile: bool = False

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -74,18 +75,24 @@ def checkout(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="the times of a process are not told here")
-@pytest.mark.parametrize("network", ["U-Net 256", "ResNet-9"])
-def test_both_programs_run_in_turns_and_make_the_same_pictures(script, checkout, network, monkeypatch, capsys):
+@pytest.mark.parametrize(("network", "width"), [("U-Net 256", 2), ("ResNet-9", 16)])  # 16: 64 channels in its blocks
+def test_the_programs_run_in_turns_and_make_the_same_pictures(script, checkout, network, width, monkeypatch, capsys):
     monkeypatch.setattr(script, "NETS", {network: script.NETS[network]})
-    arguments = ["translate.py", "--reference", str(checkout), "--count", "1", "--rounds", "1", "--width", "2"]
+    arguments = ["translate.py", "--reference", str(checkout), "--count", "1", "--rounds", "1", "--width", str(width)]
     monkeypatch.setattr(sys, "argv", [*arguments, "--allowed", "1"])
     script.main()
     shown = capsys.readouterr().out
-    assert f"{network}: outputs differ by at most 0 of 255 levels, in 0.0e+00" in shown
+    assert (
+        f"{network}, i2i translate: outputs differ from the reference's by at most 0 of 255 levels, in 0.0e+00" in shown
+    )
+    if more := script.NETS[network]["options"][1:]:
+        assert re.search(
+            rf"{network}, i2i translate {more[0]}: outputs differ from the reference's by at most [012] ", shown
+        )
     table = [line.strip("| ").split(" | ") for line in shown.splitlines() if line.startswith("|")]
     assert [row[:3] for row in table[2:]] == [
         [network, "reference, test.py", "2 and a page"],
-        [network, "i2i translate", "1"],
+        *([network, f"i2i translate {option}".strip(), "1"] for option in script.NETS[network]["options"]),
     ]
     assert all(len(row) == 10 and row[-1] == "0" for row in table[2:])
     assert 0 < float(table[3][6].split()[0]) <= float(table[3][5].split()[0]), "equal outputs favour us less"
@@ -102,10 +109,10 @@ def test_contended_samples_are_left_out_and_counted(script, tmp_path, monkeypatc
 
 
 def test_the_ratio_is_of_rounds_that_count_for_both(script, tmp_path):
-    reference, ours = (script.Side(name, [], tmp_path) for name in ("theirs", "ours"))
+    reference, ours = script.Side("theirs", [], tmp_path), script.Side("ours", [], tmp_path, tmp_path)
     reference.seconds, ours.seconds = {0: 40.0, 1: 30.0, 3: 90.0}, {0: 20.0, 2: 7.0, 3: 30.0}
     reference.cpu, ours.cpu = [1.0], [1.0]
-    theirs, mine = script.rows("U-Net 256", (reference, ours), 60, [10.0, 10.0])
+    theirs, mine = script.rows("U-Net 256", [reference, ours], 60, [10.0, 10.0])
     assert mine[5] == "2.50 (2.00 to 3.00)" and mine[6] == "2.08 (1.50 to 2.67)"
     assert theirs[3] == "40.0 (30.0 to 90.0)" and theirs[4] == "1.50" and mine[4] == "3.00"
 

@@ -6,12 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from making import small_method
+from probing import Willing
 from running import ENV
+from safetensors.torch import save_file
 from stand_in import checkout
+
+from i2i.nets.reference import _PLACES
+from i2i.speed import choosing
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
-import compare  # noqa: E402 - a script, not a package
+import compare  # noqa: E402 - scripts, not a package
+import contestant  # noqa: E402
 
 
 def run(*arguments):
@@ -34,6 +42,28 @@ def test_a_tiny_comparison(tmp_path):
         "reference", "i2i, train.speed=plain", "i2i, train.speed=auto",
     ]  # fmt: skip
     assert all(re.search(r"\| 2 \+ 0 \| \d\.\d\d GB \|$", row) for row in rows[2:])
+
+
+def test_a_cyclegan_is_also_trained_by_winograd_with_its_memory_and_error_told(tmp_path, monkeypatch):
+    assert compare.CONTESTANTS["cyclegan"][3] == "winograd" and "winograd" not in compare.CONTESTANTS["pix2pix"]
+    monkeypatch.setattr(choosing, "Probe", Willing)
+    method, _ = small_method(
+        "cyclegan", "generator.width=16", "discriminator={name: patchgan, width: 16, norm: instance}"
+    )
+    weights = {}
+    for theirs, name in contestant.NETS["cyclegan"].items():
+        places = _PLACES[type(method.nets[name])](method.nets[name])
+        for key, value in method.nets[name].state_dict().items():
+            module, _, leaf = key.rpartition(".")
+            weights[f"{theirs}.{places[module]}.{leaf}"] = value
+    save_file(weights, tmp_path / "weights.safetensors")
+    settings = {"method": "cyclegan", "size": 128, "width": 16, "blocks": 1, "batch": 1}
+    step, said = contestant.ours(settings, tmp_path, "winograd")
+    told = r"2 convolutions of G_ab and 2 convolutions of G_ba by Winograd's form \(.*; up to \d+ MB more while one is computed; "
+    assert re.search(told + r"error of its gradients \de-\d where the plain ones have \de-\d\)", said)
+    assert contestant.ours(settings, tmp_path, "plain")[1] == ""
+    pictures = torch.rand(2, 1, 3, 128, 128).unbind()
+    assert step(pictures).keys() == contestant.LOSSES["cyclegan"].keys()
 
 
 def test_a_folder_that_is_no_clone_is_refused(tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from i2i.augment import POLICIES, DiffAugment
 from i2i.build.make import COMMON_DATA, NETS, domain_channels, wiring
-from i2i.build.paper import lipschitz, on_paper
+from i2i.build.paper import hastened, lipschitz, on_paper
 from i2i.config import DomainSection, Named, Recipe, Section, Source, arguments, bind, parse
 from i2i.data import DATASETS, TRANSFORMS
 from i2i.faults import Fault, RecipeError
@@ -244,7 +244,7 @@ def impossible(recipe: Recipe) -> list[Fault]:
     if wrong := _misfits(recipe, method):
         return [*faults, *wrong]
     nets, net_faults = on_paper(recipe)
-    return [*faults, *net_faults, *lipschitz(recipe, nets)]
+    return [*faults, *net_faults, *lipschitz(recipe, nets), *hastened(recipe, nets)]
 
 
 def _other_data(recipe: Recipe, method, kind) -> Fault | None:

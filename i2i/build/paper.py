@@ -10,7 +10,9 @@ from i2i.build.make import network, wiring
 from i2i.config import Named, Recipe
 from i2i.faults import Fault
 from i2i.losses import CONSTRAINTS, OBJECTIVES
+from i2i.methods import METHODS
 from i2i.methods.wire import Wire
+from i2i.nets import winograd
 
 
 def on_paper(recipe: Recipe) -> tuple[dict[str, nn.Module], list[Fault]]:
@@ -71,3 +73,23 @@ def lipschitz(recipe: Recipe, nets: Mapping[str, nn.Module]) -> list[Fault]:
         remedy = "which batch normalisation in the discriminator mixes. Set discriminator.norm to instance or none."
         faults.append(Fault(("method", "constraint"), f"{words} {remedy}"))
     return faults
+
+
+def hastened(recipe: Recipe, nets: Mapping[str, nn.Module]) -> list[Fault]:
+    """What train.speed=winograd does not go with, or finds nothing in."""
+    train, remedy = recipe.train, "Set it to auto"
+    if train.speed != "winograd":
+        return []
+    words = None
+    if train.precision != "fp32":
+        words = f"rounds more than fp32 and far too much in {train.precision}. {remedy}, or train.precision to fp32"
+    elif train.compile:
+        words = f"does not go with train.compile, which has the layers to itself. {remedy}, or train.compile to false"
+    else:
+        made = [nets[name] for name in METHODS.get(recipe.method.name).exports.values() if name in nets]
+        if made and not any(winograd.fits(layer) for net in made for layer in net.modules()):
+            words = (
+                f"finds no convolution of 3x3 and stride 1 with {winograd.MANY} channels or more in the generator, as "
+                f"a ResNet of the usual width has them. {remedy}"
+            )
+    return [] if words is None else [Fault(("train", "speed"), f"'winograd' {words}.")]

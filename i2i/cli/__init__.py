@@ -125,6 +125,9 @@ def translate(
         bool,
         typer.Option("--resume", help="Keep outputs of an interrupted call by the same weights, options and inputs."),
     ] = False,
+    winograd: Annotated[
+        bool, typer.Option("--winograd", help="ResNets on a CPU: residual blocks in a faster form that rounds more.")
+    ] = False,
     device: DeviceOption = Device.auto,
 ):
     """Translate pictures with a trained model.
@@ -142,7 +145,8 @@ def translate(
     with bar("translating") as advance:
         report = run(
             paths, model=model, out=out, direction=direction and direction.value, size=size, samples=samples,
-            sheet=sheet, paired=paired, page=page, resume=resume, device=device.value, say=aside, progress=advance,
+            sheet=sheet, paired=paired, page=page, resume=resume, winograd=winograd, device=device.value, say=aside,
+            progress=advance,
         )  # fmt: skip
     if report.failed:
         raise typer.Exit(1)

@@ -106,7 +106,9 @@ def train(
 def _runtime(device: str, recipe: Recipe, processes: Processes) -> Runtime:
     settings = recipe.train
     recomputed = settings.activation_checkpointing
-    return Runtime(device, settings.precision, settings.clip_grad, recomputed=recomputed, processes=processes)
+    runtime = Runtime(device, settings.precision, settings.clip_grad, recomputed=recomputed, processes=processes)
+    speeding.refuse(settings.speed, runtime.device)
+    return runtime
 
 
 def _read(recipe: str | Path, overrides: list[str], processes: Processes) -> tuple[str, Any, Recipe]:
@@ -236,10 +238,10 @@ class Run:
         """As train.speed says; see `speeding`."""
         settings, crop = self.recipe.train, self.recipe.data.crop_size
         share = self.processes.share_of(settings.batch_size)
-        work = Work(self.method, crop, share, settings.steps - self.step, settings.compile)
+        work = Work(self.method, crop, share, settings.steps - self.step, settings.compile, settings.speed)
         if settings.channels_last:
             layout.force(work)
-        self.speed = speeding.settle(work, settings.speed, self.speed, self.path, self.processes, stack, self.say)
+        self.speed = speeding.settle(work, self.speed, self.path, self.processes, stack, self.say)
 
     def compile(self) -> None:
         """As the recipe says; a run that went without it, where it failed, goes on without it."""

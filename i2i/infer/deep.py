@@ -1,9 +1,9 @@
 """The deepest layers of a U-Net as matrix products, for inference on a CPU.
 
 Where a map has few pixels and many channels, a convolution of 4x4 with stride 2 is all weights, and the kernels for it,
-above all for its transpose, read them far below the speed of the memory. Written as a product of matrices, with the
-patches gathered before it (unfold) or added up after it (fold), it is the same sum in another order: it differs from
-the convolution in the last bits of float32 and by nothing else.
+above all for its transpose, read them far below the speed of the memory. Written as a product of matrices
+(`nets.products`) it is the same sum in another order: it differs from the convolution in the last bits of float32 and
+by nothing else.
 
 Where it pays was measured on one core of an AVX2 CPU, in ms of CPU per call: transposed, 1024 to 512 channels,
 from 2, 4 and 8 px: 33, 31, 44 as a convolution, 11, 11, 27 as a product; 128 to 3 channels from 128 px: 13 and 6; not
@@ -12,6 +12,8 @@ transposed, 512 to 512 channels, from 2, 4 and 8 px: 7, 7, 9 and 1, 6, 4. Beyond
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from i2i.nets import products
 
 LARGE = 1 << 20  # weights of a layer from which on reading them counts
 UP_PIXELS, DOWN_PIXELS = 64, 16  # the most pixels, before a transposed convolution and after an ordinary one
@@ -48,9 +50,7 @@ class Down(nn.Module):
         height, width = x.shape[-2] // 2, x.shape[-1] // 2
         if height * width > DOWN_PIXELS:
             return F.conv2d(x, self.weight, self.bias, stride=2, padding=1)
-        y = self.weight.flatten(1) @ F.unfold(x, 4, padding=1, stride=2)  # (B, C', pixels)
-        y = y if self.bias is None else y + self.bias[:, None]
-        return y.unflatten(2, (height, width))
+        return products.convolved(x, self.weight, self.bias, stride=(2, 2), padding=(1, 1))
 
 
 class Up(nn.Module):
@@ -71,9 +71,7 @@ class Up(nn.Module):
         height, width = x.shape[-2:]
         if height * width > UP_PIXELS and not self.narrow:
             return F.conv_transpose2d(x, self._kernels(), self.bias, stride=2, padding=1)
-        patches = self._factor() @ x.flatten(2)  # (B, 16 C', pixels)
-        y = F.fold(patches, (2 * height, 2 * width), 4, padding=1, stride=2)
-        return y if self.bias is None else y + self.bias[:, None, None]
+        return products.deconvolved(x, self._factor(), self.bias, kernel=(4, 4), stride=(2, 2), padding=(1, 1))
 
     def _factor(self) -> Tensor:
         """The weights as (16 C', C), contiguous."""

@@ -22,6 +22,7 @@ from i2i.infer.sheet import ROWS, Sheet
 from i2i.infer.translator import CLIPPED, Translator
 
 FOLDER = "translated"  # in the run folder, or beside the weights file
+BY_WINOGRAD = "convolutions by Winograd's form, which rounds more: single values move by 1 or 2 of 255 levels"
 NOTES = CHANGES | {  # what is done to pictures, in words
     "grey": "grey, and replicated to the network's channels",
     "alpha": "with alpha, which was set aside and put back",
@@ -40,6 +41,7 @@ def translate(
     sheet: bool = False,
     paired: bool = False,
     resume: bool = False,
+    winograd: bool = False,
     device: str = "auto",
     say: Callable[[str], None] = print,
     progress: Callable[[int, int], None] | None = None,
@@ -60,7 +62,7 @@ def translate(
         paths: files, and folders, which are searched with their sub-folders; hidden files are passed over.
         model: as for `load`; None is the newest run.
         out: None is `translated/` in the run folder, or beside the weights file.
-        direction, device: as for `load`.
+        direction, device, winograd: as for `load`.
         page: which page of TIFF files that hold several, 0 the first; None takes the page that the model was trained
             on, if its recipe names one. Without either such a file fails.
         size: translate with the shorter side at this size, then resize back; None keeps every pixel as it is.
@@ -88,7 +90,7 @@ def translate(
     base = Path(os.path.expanduser(out)) if out is not None else file.parent / FOLDER
     report = Report()
     jobs = _plan(paths, base, report, say)
-    translator = models.translator(file, direction, device)
+    translator = models.translator(file, direction, device, winograd)
     _refuse_options(translator, file, size, samples, paired)
     page = translator.page(page)
     headers = {job: _header(job.source, page) for job in jobs}
@@ -96,8 +98,11 @@ def translate(
     _refuse_overwriting(jobs, outputs, base / SHEET if sheet else None)
     make_folders({job.folder for job in jobs})
     say(f"translating with {file} (step {translator.meta.get('step', 'unknown')})")
+    if winograd:
+        say(f"{translator.by_winograd} {BY_WINOGRAD}")
     half, shown = translator.meta.get("side") if paired else None, Sheet(translator, ROWS if sheet else 0)
     settings = {"weights": translator.weights, "version": __version__, "device": translator.device.type}
+    settings |= {"winograd": True} if winograd else {}
     with contextlib.ExitStack() as stack:
         journal = _journal(base, settings | {"half": half, "page": page, "size": size}, say) if jobs else None
         if journal is not None:

@@ -21,21 +21,28 @@ TRAIN = "i2i train RECIPE"
 MODELS = {"generator": Translator, "sampler": Sampler}  # kind of a weights file -> what it becomes
 
 
-def load(source: Any = None, direction: str | None = None, device: str = "auto") -> Translator | Sampler:
+def load(
+    source: Any = None, direction: str | None = None, device: str = "auto", winograd: bool = False
+) -> Translator | Sampler:
     """The translator of a trained model; of one that makes pictures of noise, its sampler.
 
     Args:
         source: a .safetensors file, a run folder (a path, or an object with a `path`), or None for the newest run.
         direction: "ab" or "ba" of a run with a generator for each; None takes "ab" of such a run.
         device: auto (cuda, then mps, then cpu) | cuda | mps | cpu.
+        winograd: of a ResNet on a CPU, compute the residual blocks by Winograd's form: faster on most, but it
+            rounds more: single values move by 1 or 2 of 255 levels.
 
     Raises:
-        UserError: no such model, no such direction, no such device; a file that is damaged or something else.
+        UserError: no such model, no such direction, no such device; a file that is damaged or something else;
+            `winograd` where it cannot be.
     """
-    return read(find(source, direction), direction, device)
+    return read(find(source, direction), direction, device, winograd)
 
 
-def read(path: Path, direction: str | None = None, device: str = "auto") -> Translator | Sampler:
+def read(
+    path: Path, direction: str | None = None, device: str = "auto", winograd: bool = False
+) -> Translator | Sampler:
     """`load` of a weights file that `find` found."""
     place = pick_device(device)
     tensors, meta, digest = read_digested(path)
@@ -52,7 +59,10 @@ def read(path: Path, direction: str | None = None, device: str = "auto") -> Tran
             f"{path} translates in the direction {meta.get('direction')}, not {direction}; leave the direction out, or "
             "give the run folder of a model that was trained for both."
         )
-    model = MODELS[kind](build_network(meta, tensors, str(path)), meta, place)
+    if winograd and kind == "sampler":
+        raise UserError(f"{path} draws pictures from noise, where nothing knows Winograd's form; leave winograd out.")
+    options = {"winograd": True} if winograd else {}
+    model = MODELS[kind](build_network(meta, tensors, str(path)), meta, place, **options)
     model.weights = digest
     return model
 
@@ -65,9 +75,9 @@ def models_of(files: Mapping[str, tuple[Mapping, Mapping]], device: torch.device
     }
 
 
-def translator(path: Path, direction: str | None = None, device: str = "auto") -> Translator:
+def translator(path: Path, direction: str | None = None, device: str = "auto", winograd: bool = False) -> Translator:
     """`read` of weights that translate; UserError for others."""
-    model = read(path, direction, device)
+    model = read(path, direction, device, winograd)
     if not isinstance(model, Translator):
         raise UserError(f"{path} draws pictures from noise and reads none; draw some with  i2i generate {path.parent}")
     return model

@@ -21,6 +21,7 @@ from i2i.infer.convert import alpha_like, from_image, join_alpha, split_alpha, t
 from i2i.infer.deep import as_products
 from i2i.infer.exactly import exactly
 from i2i.infer.padding import crop, pad
+from i2i.infer.winograd import by_winograd
 from i2i.seeds import derive
 
 KINDS = {8: "8 bits a channel", 16: "16 bits a channel", 32: "float values"}  # depth -> words
@@ -43,12 +44,15 @@ class Translator:
         meta: its metadata; `input`, `output`, `multiple`, `minimum` and `translate` are needed, `load_size` and `side`
             (the half of a side-by-side file that is the input) are used where they are.
         device: where to compute.
+        winograd: on a CPU, convolutions of residual blocks by Winograd's form, which is faster and rounds more.
 
     Raises:
-        UserError: metadata that say something impossible, or too little.
+        UserError: metadata that say something impossible, or too little; `winograd` where it cannot be.
     """
 
-    def __init__(self, net: nn.Module, meta: Mapping[str, Any], device: str | torch.device = "cpu"):
+    def __init__(
+        self, net: nn.Module, meta: Mapping[str, Any], device: str | torch.device = "cpu", winograd: bool = False
+    ):
         try:
             self.input, self.output = Domain(**meta["input"]), Domain(**meta["output"])
             self.multiple, self.minimum = int(meta["multiple"]), int(meta["minimum"])
@@ -65,6 +69,11 @@ class Translator:
         self.net = _under_policy(net, norm, dropout).to(self.device, torch.float32)
         if self.device.type == "cpu":
             self.net = as_products(self.net)
+        elif winograd:
+            raise UserError(
+                f"Winograd's form is for a CPU, and this is {self.device}; leave winograd out, or compute on cpu."
+            )
+        self.by_winograd = by_winograd(self.net) if winograd else 0  # so many convolutions
         self.draws = any(isinstance(module, _DropoutNd) and module.training for module in net.modules())
 
     def __call__(self, picture, size: int | None = None, sample: int = 0, page: int | None = None):

@@ -30,7 +30,7 @@ class CycleGAN(Method):
     maps = {"G_ab": ("a", "b"), "G_ba": ("b", "a")}
     paired = False
     duels = {"D_a": Duel("loss/D_a", "loss/G_ba"), "D_b": Duel("loss/D_b", "loss/G_ab")}
-    foresees = ("G_ab", "G_ba")
+    foresees = ("G_ab", "G_ba", "D_a", "D_b")
 
     def __init__(
         self, nets, optimizers, runtime, *,
@@ -86,9 +86,10 @@ class CycleGAN(Method):
     def critics(self, a, b, a_fake, b_fake):
         """One update of both discriminators; the fakes pass through the pools, un-augmented."""
         total, losses = 0.0, {}
-        with self.only("D"):
-            for side, D, x, x_fake in (("a", self.D_a, a, a_fake), ("b", self.D_b, b, b_fake)):
-                real, fake = self.augment(x), self.augment(self.pools[side](x_fake))
+        sides = (("a", self.D_a, a, a_fake), ("b", self.D_b, b, b_fake))
+        shown = [(side, D, self.augment(x), self.augment(self.pools[side](x_fake))) for side, D, x, x_fake in sides]
+        with self.only("D"), self.runtime.foreseen(*((D, real, fake) for _, D, real, fake in shown)):
+            for side, D, real, fake in shown:
                 losses[f"loss/D_{side}"] = 0.5 * self.objective.d_loss(D(real), D(fake))
                 total = total + losses[f"loss/D_{side}"] + self.constraint.penalty(D, real, fake)
             self.descend("D", total)

@@ -16,7 +16,6 @@ from i2i.speed.measure import Measure, Work, nothing
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # names of mallopt(3)
 KEPT = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 64 * 2**20}  # no block apart, never back, grown by 64 MB
 USUAL = {MMAP_MAX: 65536, TRIM_THRESHOLD: 128 * 2**10, TOP_PAD: 128 * 2**10}  # glibc's
-PASSES = 2
 
 
 class KeptMemory(Measure):
@@ -27,21 +26,25 @@ class KeptMemory(Measure):
     everywhere = True
 
     def pick(self, work: Work, probe) -> bool:
-        if not _offered():
+        """Two passes: one whose page faults tell, and where they do one more, for the memory that is kept."""
+        if not _offered() or not probe.affords(2):
             return False
         act = work.passing(work.largest)
-        before, held = _cost(act), _resident()
+        seconds, faults = _cost(act)
+        if not probe.kept(seconds, faults):
+            return False
+        held = _resident()
         _set(KEPT)
         try:
-            after = _cost(act)
+            act()
             work.notes[self.name] = (
-                f"page faults of a pass {before[1]:,} -> {after[1]:,}, "
+                f"spares up to {faults:,} page faults of a pass, "
                 f"memory between passes {held / 1e9:.2f} -> {_resident() / 1e9:.2f} GB"
             )
         finally:
             _set(USUAL)
             _libc().malloc_trim(0)
-        return probe.kept(before, after)
+        return True
 
     def apply(self, work: Work, picked: bool) -> Callable[[], None]:
         if not picked or not _offered():  # no bit depends on it: a run may go on where there is no such thing
@@ -74,21 +77,13 @@ def _set(values: dict[int, int]) -> None:
 
 
 def _cost(act: Callable[[], None]) -> tuple[float, int]:
-    """(CPU seconds, page faults) of a call, the least of a few after one that warms up.
-
-    CPU seconds, since the two states cannot take turns: what other programs take of the cores is not counted.
-    """
+    """(CPU seconds, page faults) of a call."""
     import resource  # of Unix alone, as all of this
 
+    start = resource.getrusage(resource.RUSAGE_SELF)
     act()
-    costs = []
-    for _ in range(PASSES):
-        start = resource.getrusage(resource.RUSAGE_SELF)
-        act()
-        end = resource.getrusage(resource.RUSAGE_SELF)
-        took = end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime
-        costs.append((took, end.ru_minflt - start.ru_minflt))
-    return min(took for took, _ in costs), min(faults for _, faults in costs)
+    end = resource.getrusage(resource.RUSAGE_SELF)
+    return end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime, end.ru_minflt - start.ru_minflt
 
 
 def _resident() -> int:

@@ -15,17 +15,13 @@ from i2i.speed.measure import Measure, Work
 from i2i.speed.probe import Probe
 from i2i.speed.threads import Threads
 from i2i.speed.together import Together
+from i2i.speed.winograd import Winograd
 
 # in the order in which they are tried, those that change the whole process first
 MEASURES: tuple[Measure, ...] = (
-    KeptMemory(),
-    Threads(),
-    FusedAdam(),
-    MatrixProducts(),
-    ChannelsLast(),
-    Together(),
-    Graph(),
-)
+    KeptMemory(), Threads(), FusedAdam(), MatrixProducts(), Winograd(), ChannelsLast(), Together(), Graph(),
+)  # fmt: skip
+PROBE = "probe"  # among the notes
 KNOWN = {measure.name: measure for measure in MEASURES}
 
 
@@ -36,14 +32,18 @@ def choose(work: Work, probe: Probe | None = None) -> dict[str, Any]:
     """
     probe = probe or Probe()
     picked: dict[str, Any] = {}
-    measures = [measure for measure in MEASURES if work.device.type in measure.devices]
-    if any(measure.tried for measure in measures) and not probe.worth(work):
-        measures = [measure for measure in measures if not measure.tried]
+    device = work.device.type
+    measures = [m for m in MEASURES if device in m.devices and (not m.asked or work.wanted == m.name)]
+    timed = any(device in measure.timed_on for measure in measures) and probe.worth(work)
+    if not timed:
+        measures = [measure for measure in measures if device not in measure.timed_on]
     undo = []
     cards = [work.device] if work.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(cards):
             _try_all(measures, work, probe, picked, undo)
+        if timed:
+            work.notes[PROBE] = probe.words
     finally:
         for act in reversed(undo):
             act()
@@ -92,4 +92,4 @@ def words(picked: Mapping[str, Any], notes: Mapping[str, str]) -> str:
         if picked.get(measure.name):
             note = notes.get(measure.name)
             shown.append(measure.words(picked[measure.name]) + (f" ({note})" if note else ""))
-    return "; ".join(shown) or "nothing beside the plain way"
+    return "; ".join([*(shown or ["nothing beside the plain way pays"]), *([notes[PROBE]] if PROBE in notes else [])])

@@ -124,7 +124,7 @@ class Graph(Measure):
     name = "graph"
     devices = ("cuda", "mps", "cpu")  # to say why not
     rounds = False
-    tried = False
+    timed_on = ()
 
     def pick(self, work: Work, probe) -> bool:
         why = uncapturable(work.method.runtime)

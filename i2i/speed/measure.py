@@ -21,6 +21,7 @@ class Work:
         batch_size: pictures of a batch in this process.
         steps: how many are still to be made.
         compiled: whether torch.compile has the networks: what runs inside them is then its business.
+        wanted: train.speed; measures that are `asked` for are tried where it names them.
     """
 
     method: Any
@@ -28,6 +29,7 @@ class Work:
     batch_size: int
     steps: int
     compiled: bool = False
+    wanted: str = "auto"
     notes: dict[str, str] = field(default_factory=dict)  # measure -> what its probe found, in words
     declined: list[str] = field(default_factory=list)  # what cannot be here, and why, in words
 
@@ -45,11 +47,18 @@ class Work:
         """The network with the most weights: where most of a step's time goes."""
         return max(self.method.nets.values(), key=lambda net: sum(p.numel() for p in net.parameters()))
 
-    def made_up(self, net: nn.Module, batches: int = 1) -> tuple[Tensor, ...]:
-        """Random arguments of `net`: as many batches in a row, in [-1, 1], with classes where it is told some."""
+    @property
+    def generators(self) -> tuple[str, ...]:
+        """The names of the networks that users get."""
+        return tuple(self.method.exports.values())
+
+    def made_up(self, net: nn.Module, batches: int = 1, side: int | None = None) -> tuple[Tensor, ...]:
+        """Random arguments of `net`: as many batches in a row, in [-1, 1], with classes where it is told some; pictures
+        of the crop's side if no other is given."""
         rows = batches * self.batch_size
         weight = next(net.parameters())
-        pictures = torch.rand(inputs(net, rows, self.crop), device=weight.device, dtype=weight.dtype) * 2 - 1
+        shape = inputs(net, rows, side or self.crop)
+        pictures = torch.rand(shape, device=weight.device, dtype=weight.dtype) * 2 - 1
         return (pictures, *classes(net, rows, self.device))
 
     def passing(self, net: nn.Module) -> Callable[[], None]:
@@ -73,14 +82,16 @@ class Measure:
         devices: where it is of use.
         rounds: whether results differ by rounding; else they keep every bit.
         everywhere: whether it changes the whole process, so that what is tried after it feels it.
-        tried: whether it must be timed to know; else it is picked for every run, however short.
+        timed_on: devices where it must be timed to know whether it pays; elsewhere it is picked however short the run.
+        asked: whether it is tried only where train.speed is its name.
     """
 
     name: ClassVar[str]
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds: ClassVar[bool] = True
     everywhere: ClassVar[bool] = False
-    tried: ClassVar[bool] = True
+    timed_on: ClassVar[tuple[str, ...]] = ("cpu", "cuda", "mps")
+    asked: ClassVar[bool] = False
 
     def pick(self, work: Work, probe) -> Any:
         """Tries itself out on `work`, which is afterwards as it was."""

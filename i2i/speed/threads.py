@@ -1,26 +1,31 @@
-"""How many threads compute: more than there are idle cores wait for each other."""
+"""How many threads compute: more than there are cores to run them wait for each other."""
 
+import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from i2i.speed.measure import Measure, Work
 
 ASKED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # whoever sets one has chosen
+TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Threads(Measure):
-    """torch's own count, half of it, or every core that this process may use. Sums are split over threads: another
-    count rounds otherwise, and is stored with the checkpoint as it ever was."""
+    """A thread for each physical core that this process may use, where torch's own count is another; one pass each.
+
+    Sums are split over threads: another count rounds otherwise, and is stored with the checkpoint as it ever was.
+    """
 
     name = "threads"
     everywhere = True
 
     def pick(self, work: Work, probe) -> int | None:
-        usual = torch.get_num_threads()
-        counts = sorted({max(1, usual // 2), usual, max(usual, _cores())})
-        if any(os.environ.get(name) for name in ASKED) or counts == [usual]:
+        usual, known = torch.get_num_threads(), cores()
+        if known == usual or any(os.environ.get(name) for name in ASKED) or not probe.affords(2):
             return None
         act = work.passing(work.largest)
 
@@ -32,8 +37,8 @@ class Threads(Measure):
             return timed
 
         try:
-            ways = {str(count): with_threads(count) for count in [usual, *(n for n in counts if n != usual)]}
-            way, seconds = probe.fastest(ways)
+            ways = {str(count): with_threads(count) for count in (usual, known)}
+            way, seconds = probe.fastest(ways, rounds=1, wall=True)
         finally:
             torch.set_num_threads(usual)
         work.notes[self.name] = "a pass " + ", ".join(f"{n}: {took * 1e3:.3g} ms" for n, took in seconds.items())
@@ -48,5 +53,20 @@ class Threads(Measure):
         return f"{picked} thread{'s' if picked > 1 else ''}"
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores() -> int:
+    """Physical cores that this process may use: two threads of one core share what computes. A container may be
+    allowed less of them than it sees."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    count = len({_read(Path(TOPOLOGY.format(core))) or str(core) for core in allowed})
+    quota, _, period = _read(QUOTA).partition(" ")
+    if quota.isdigit() and period.isdigit():
+        count = min(count, math.ceil(int(quota) / int(period)))
+    return max(1, count)
+
+
+def _read(path: Path) -> str:
+    """What one of the kernel's files says; nothing, where there is no such file."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

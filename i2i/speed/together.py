@@ -25,28 +25,49 @@ BY_ROW = (
 
 
 class Together(Measure):
-    """Networks that the method `foresees` to call more than once; timed on the first, and then for all or none."""
+    """Networks that the method `foresees` to call more than once; of those that are alike, one is timed for all."""
 
     name = "together"
+    devices = ("cpu", "cuda")
+    timed_on = ("cpu",)  # a card is not busy enough with one picture for it to cost anything
 
     def pick(self, work: Work, probe) -> list[str]:
         names = [name for name in work.method.foresees if row_by_row(work.method.nets[name])]
-        if work.compiled or not work.fp32 or not names:
+        if work.compiled:
             return []
-        net = work.method.nets[names[0]]
+        if work.device.type not in self.timed_on:
+            return names
+        alike: dict[tuple, list[str]] = {}
+        for name in names if work.fp32 else ():
+            net = work.method.nets[name]
+            alike.setdefault((type(net), *(p.shape for p in net.parameters())), []).append(name)
+        picked, notes = [], []
+        for group in alike.values():
+            if (note := self._pays(work, work.method.nets[group[0]], probe)) is not None:
+                picked += group
+                notes.append(f"{group[0]}: {note}")
+        work.notes[self.name] = ", ".join(notes)
+        return picked
+
+    def _pays(self, work: Work, net: nn.Module, probe) -> str | None:
+        """What the probe found of two pictures in one batch, where it pays."""
+        side = _half(net, work.crop)
 
         def apart() -> None:
             with untouched(net):
-                outputs = [net(*work.made_up(net)) for _ in range(2)]
+                outputs = [net(*work.made_up(net, side=side)) for _ in range(2)]
                 sum(y.mean() for y in outputs).backward()
 
         def at_once() -> None:
             with untouched(net):
-                forward_backward(net, *work.made_up(net, batches=2))
+                forward_backward(net, *work.made_up(net, batches=2, side=side))
 
+        if not probe.affords(8 * (side / work.crop) ** 2):  # two passes each way, to warm up and once more
+            return None
         way, seconds = probe.fastest({"apart": apart, "at once": at_once})
-        work.notes[self.name] = f"two pictures {milliseconds(seconds['apart'], seconds['at once'])}"
-        return names if way == "at once" else []
+        if way == "apart":
+            return None
+        return f"two pictures of {side} px {milliseconds(seconds['apart'], seconds['at once'])}"
 
     def apply(self, work: Work, picked: list[str]) -> Callable[[], None]:
         for name in picked:
@@ -57,6 +78,12 @@ class Together(Measure):
 
     def words(self, picked: list[str]) -> str:
         return f"calls of {', '.join(picked)} that are known beforehand in one batch"
+
+
+def _half(net: nn.Module, crop: int) -> int:
+    """About half the side, which is a quarter of the work and tells as much; the whole, where no smaller one fits."""
+    side = crop // 2 // net.multiple * net.multiple
+    return crop if net.sized or side < max(net.minimum, 1) else side
 
 
 def row_by_row(net: nn.Module) -> bool:

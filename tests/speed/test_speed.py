@@ -6,15 +6,15 @@ import sys
 
 import pytest
 import torch
-from making import batches, small_method, snapshot
+from making import DISCRIMINATORS, GENERATORS, batches, small_method, snapshot
+from probing import Willing, work_of
 from torch import nn
 
+from i2i import nets
 from i2i.errors import UserError
 from i2i.optimizers import step as update
-from i2i.speed import allocator, choosing
+from i2i.speed import allocator, choosing, layers
 from i2i.speed.matrix import as_product, fits, product
-from i2i.speed.measure import Work
-from i2i.speed.probe import Probe
 from i2i.speed.together import row_by_row
 
 U_NET = "generator={name: unet, num_downs: 5, width: 4, norm: batch, dropout: true}"
@@ -22,25 +22,6 @@ CASES = {
     "pix2pix": [U_NET, "discriminator={name: patchgan, num_layers: 2, width: 4, norm: batch}"],
     "cyclegan": ["discriminator={name: patchgan, num_layers: 2, width: 4, norm: instance}"],
 }
-
-
-class Willing(Probe):
-    """Finds that every other way pays, and never looks at a clock."""
-
-    def worth(self, work):
-        return True
-
-    def fastest(self, ways):
-        for act in ways.values():
-            act()
-        return list(ways)[-1], {way: 1.0 / number for number, way in enumerate(ways, start=1)}
-
-    def kept(self, before, after):
-        return True
-
-
-def work_of(method, batch_size=2, steps=100, compiled=False):
-    return Work(method, 32, batch_size, steps, compiled)
 
 
 def quick(method):
@@ -99,25 +80,6 @@ def test_choosing_changes_nothing(name):
         assert not any("forward" in vars(layer) for layer in module.modules())
     assert not any(part["fused"] for optimizer in method.optimizers.values() for part in optimizer.param_groups)
     assert not any(optimizer.state for optimizer in method.optimizers.values()) and not method.runtime.at_once
-
-
-def test_a_short_run_and_tiny_steps_are_not_probed():
-    method, _ = small_method("pix2pix")
-    probe = Probe()
-    assert choosing.choose(work_of(method, steps=12), probe) == {} and probe.spent == 0
-    probe.seconds = lambda act, count=1: [0.002] * count  # two networks: 4 ms a step
-    assert not probe.worth(work_of(method, steps=10_000_000))
-    probe.seconds = lambda act, count=1: [0.02] * count
-    assert probe.worth(work_of(method, steps=7600)) and not probe.worth(work_of(method, steps=7400))  # 300 s
-
-
-@pytest.mark.parametrize(("seconds", "way"), [(0.91, "other"), (0.93, "usual")])
-def test_another_way_must_beat_the_usual_one_clearly(seconds, way, monkeypatch):
-    probe, called = Probe(), []
-    monkeypatch.setattr(probe, "seconds", lambda act, count=1: [act()])
-    ways = {"usual": lambda: called.append("usual") or 1.0, "other": lambda: called.append("other") or seconds}
-    assert probe.fastest(ways)[0] == way
-    assert called == ["usual", "other"] * (1 + 3)
 
 
 def test_a_choice_that_does_not_fit_is_refused_in_words():
@@ -194,6 +156,34 @@ def test_a_copy_of_a_layer_computes_with_its_own_weights():
         layer.weight.zero_()
     assert copied(x).abs().sum() > 0.1 and set(copied.state_dict()) == {"weight", "bias"}
     assert torch.allclose(copied(x), nn.Conv2d.forward(copied, x), atol=1e-6)
+
+
+NETWORKS = [*(("generator", name) for name in GENERATORS), *(("discriminator", name) for name in DISCRIMINATORS)]
+
+
+@pytest.mark.parametrize(("section", "name"), NETWORKS)
+def test_layers_are_found_without_computing_as_a_forward_finds_them(section, name):
+    registry, known = {
+        "generator": (nets.GENERATORS, GENERATORS),
+        "discriminator": (nets.DISCRIMINATORS, DISCRIMINATORS),
+    }[section]
+    assert set(known) == set(registry.names())
+    latents = section == "generator" and registry.get(name).takes == "latents"
+    size = ["data.crop_size=64"] if latents else ["data.size=64", "data.crop_size=64"]
+    normed = ["discriminator.spectral_norm=true"] if name == "patchgan" else []
+    method, _ = small_method("gan" if latents else "cyclegan", f"{section}={known[name]}", *size, *normed)
+    work, expected = work_of(method, crop=64), []
+    net_name = next(net for net in method.nets if net.startswith(section[0].upper()))
+    net = method.nets[net_name]
+    before = snapshot(net)
+    found = layers.seen(work, net_name, lambda module: isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear))
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            module.register_forward_hook(lambda m, given, out: expected.append((m, given[0].shape, out.shape)))
+    with torch.no_grad():
+        net(*work.made_up(net))
+    assert found and [(layer.module, layer.taken, layer.given) for layer in found] == expected
 
 
 # ---- calls in one batch
@@ -323,7 +313,7 @@ def test_threads_are_left_alone_where_the_user_chose(monkeypatch):
     assert Threads().pick(work_of(method), Willing()) is None
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    monkeypatch.setattr("i2i.speed.threads._cores", lambda: 2)
+    monkeypatch.setattr("i2i.speed.threads.cores", lambda: 2)
     assert Threads().pick(work_of(method), Willing()) == 2 and torch.get_num_threads() == 1
     undo = choosing.apply(work_of(method), {"threads": 2})
     assert torch.get_num_threads() == 2
