@@ -59,7 +59,7 @@ def test_a_cyclegan_is_also_trained_by_winograd_with_its_memory_and_error_told(t
     save_file(weights, tmp_path / "weights.safetensors")
     settings = {"method": "cyclegan", "size": 128, "width": 16, "blocks": 1, "batch": 1}
     step, said = contestant.ours(settings, tmp_path, "winograd")
-    told = r"2 convolutions of G_ab and 2 convolutions of G_ba by Winograd's form \(.*; up to \d+ MB more while one is computed; "
+    told = r"2 convolutions of G_ab and 2 convolutions of G_ba by Winograd's form \(.*; about \d+ MB more while one is computed; "
     assert re.search(told + r"error of its gradients \de-\d where the plain ones have \de-\d\)", said)
     assert contestant.ours(settings, tmp_path, "plain")[1] == ""
     pictures = torch.rand(2, 1, 3, 128, 128).unbind()

@@ -102,8 +102,8 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[i
 
 
 def workspace(shape: tuple[int, ...], out_channels: int, padding: tuple[int, int]) -> int:
-    """How many numbers a forward and backward holds at once beside those that a convolution needs, for x of `shape`:
-    the transformed gradient of Y, transformed tiles of x, and what these are made of or the weights' gradient."""
+    """About how many numbers a forward and backward holds at once beside those that a convolution needs, for x of
+    `shape`: the transformed gradient of Y, transformed tiles of x, what these are made of or the weights' gradient."""
     _, _, down, across = _laid_out(shape, padding)
     tiles, channels = shape[0] * down * across, shape[1]
     return IN * IN * (out_channels * tiles + channels * tiles + channels * max(tiles, out_channels))
@@ -145,7 +145,9 @@ def _gathered(entries: Tensor, x: Tensor, padding: tuple[int, int]) -> Tensor:
     batch, channels, height, width = x.shape
     left, right, above, below = _margins(x, padding)
     flat = (READ.t().to(entries) @ entries.flatten(1)).reshape(IN * IN, channels, batch, -1)
+    del entries  # as large as x twice over, like each of the following
     columns = flat.permute(2, 1, 0, 3).reshape(batch, channels * IN * IN, -1)
+    del flat
     whole = F.fold(columns, (above + height + below, left + width + right), IN, stride=OUT)
     return whole[:, :, above : above + height, left : left + width].contiguous()
 

@@ -32,7 +32,7 @@ class Winograd(Measure):
             ours, plainly = (max(figures) for figures in zip(*map(_errors, found.kinds)))
             most = max(_bytes(layer) for layer in found.kinds)
             work.notes[self.name] = (
-                f"{found.note}; up to {most / 1e6:.0f} MB more while one is computed; error of its gradients "
+                f"{found.note}; about {most / 1e6:.0f} MB more while one is computed; error of its gradients "
                 f"{_figure(ours)} where the plain ones have {_figure(plainly)}"
             )
         return found.chosen

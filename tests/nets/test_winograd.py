@@ -1,9 +1,12 @@
 """Winograd's form is the convolution: outputs, gradients and gradients of gradients, at every size and border."""
 
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from i2i.nets import winograd
 from i2i.nets.layers import conv
@@ -79,6 +82,42 @@ def test_rounding_is_within_a_few_times_that_of_the_convolution():
             for way in (convolution, plain)
         ]
         assert far[0] <= most * far[1]
+
+
+class Held(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made inside, and the most that were there at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.now, self.most, self.known = 0, 0, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(tensor, torch.Tensor) and (storage := tensor.untyped_storage())._cdata not in self.known:
+                self.known.add(storage._cdata)
+                self.change(storage.nbytes())
+                weakref.finalize(storage, self.gone, storage._cdata, storage.nbytes())
+        return made
+
+    def gone(self, key, size):
+        self.known.discard(key)
+        self.change(-size)
+
+    def change(self, size):
+        self.now += size
+        self.most = max(self.most, self.now)
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((1, 64, 66, 66), 64), ((2, 64, 34, 34), 128), ((1, 128, 18, 18), 64)])
+def test_it_holds_as_much_more_memory_as_is_told(shape, channels):
+    most = []
+    for way in (plain, convolution):
+        x, weight = drawn(*shape, dtype=torch.float32), drawn(channels, shape[1], 3, 3, dtype=torch.float32)
+        with Held() as held:
+            way(x.requires_grad_(), weight.requires_grad_(), None, (0, 0)).sum().backward()
+        most.append(held.most)
+    assert most[1] - most[0] == pytest.approx(4 * winograd.workspace(shape, channels, (0, 0)), rel=0.2)
 
 
 def test_which_layers_it_is_for(monkeypatch):
