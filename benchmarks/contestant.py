@@ -111,7 +111,7 @@ def ours(settings: dict, folder: Path, speed: str, precision: str):
         work = Work(built, size, settings["batch"], LONG, speed == "compiled", wanted)
         picked = choosing.choose(work)
         choosing.apply(work, picked)
-        said += [choosing.words(picked, work.notes), *work.declined]
+        said += [choosing.words(picked, work.notes), *(work.declined if runtime.device.type == "cuda" else [])]
     if speed == "compiled":
         compile_nets(built, size, settings["batch"], said.append)
     if runtime.device.type == "cuda":

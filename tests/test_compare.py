@@ -57,13 +57,13 @@ def test_a_cyclegan_is_also_trained_by_winograd_with_its_memory_and_error_told(t
             module, _, leaf = key.rpartition(".")
             weights[f"{theirs}.{places[module]}.{leaf}"] = value
     save_file(weights, tmp_path / "weights.safetensors")
-    settings = {"method": "cyclegan", "size": 128, "width": 16, "blocks": 1, "batch": 1}
-    step, said = contestant.ours(settings, tmp_path, "winograd")
+    settings = {"method": "cyclegan", "size": 128, "width": 16, "blocks": 1, "batch": 1, "device": "cpu"}
+    ready = contestant.ours(settings, tmp_path, "winograd", "fp32")
     told = r"2 convolutions of G_ab and 2 convolutions of G_ba by Winograd's form \(.*; about \d+ MB more while one is computed; "
-    assert re.search(told + r"error of its gradients \de-\d where the plain ones have \de-\d\)", said)
-    assert contestant.ours(settings, tmp_path, "plain")[1] == ""
-    pictures = torch.rand(2, 1, 3, 128, 128).unbind()
-    assert step(pictures).keys() == contestant.LOSSES["cyclegan"].keys()
+    assert re.search(told + r"error of its gradients \de-\d where the plain ones have \de-\d\)", ready.said)
+    assert contestant.ours(settings, tmp_path, "plain", "fp32").said == "" and "CUDA" not in ready.said
+    ready.step(torch.rand(2, 1, 3, 128, 128).unbind())
+    assert ready.losses().keys() == contestant.LOSSES["cyclegan"].keys()
 
 
 def test_a_folder_that_is_no_clone_is_refused(tmp_path):
