@@ -87,7 +87,7 @@ def ours(settings: dict, folder: Path, speed: str, precision: str):
     from i2i.engine.runtime import Runtime
     from i2i.nets.reference import from_reference
     from i2i.speed import choosing
-    from i2i.speed.graph import CapturedStep, CUDARecorder
+    from i2i.speed.graph import stepping
     from i2i.speed.measure import Work
 
     method, size, width = settings["method"], settings["size"], settings["width"]
@@ -114,9 +114,7 @@ def ours(settings: dict, folder: Path, speed: str, precision: str):
         said += [choosing.words(picked, work.notes), *(work.declined if runtime.device.type == "cuda" else [])]
     if speed == "compiled":
         compile_nets(built, size, settings["batch"], said.append)
-    if runtime.device.type == "cuda":
-        runtime.rates_on_device(built)
-    advance = CapturedStep(built, CUDARecorder(runtime.device), said.append) if runtime.captured else built.step
+    advance = stepping(built, said.append)
     scalars: dict[str, torch.Tensor] = {}
 
     def step(pictures) -> None:

@@ -28,6 +28,7 @@ from i2i.engine.loop import Events, run_loop
 from i2i.engine.processes import Processes, joined
 from i2i.engine.runtime import Runtime
 from i2i.engine.schedule import Schedule
+from i2i.speed.graph import stepping
 from i2i.speed.measure import Work
 
 NEVER = 10**9
@@ -57,15 +58,17 @@ def timed(settings: dict, processes: Processes, stack: ExitStack) -> dict:
     processes.copy_first_([t for net in method.nets.values() for t in net.state_dict().values()])
     if train.ema:
         runtime.ema = EMA({net: method.nets[net] for net in method.exports.values()}, train.ema)
-    work = Work(method, recipe.data.crop_size, share, NEVER, train.compile)
+    work = Work(method, recipe.data.crop_size, share, NEVER, train.compile, train.speed)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     said: list[str] = []
-    speeding.settle(work, train.speed, None, folder, processes, stack, said.append)
+    speeding.settle(work, None, folder, processes, stack, said.append)
     batches = itertools.repeat(runtime.to_device(estimate.made_up(method, recipe, share)))
     rates = {name: [group["lr"] for group in one.param_groups] for name, one in method.optimizers.items()}
+    advance = stepping(method, said.append)
 
     def steps(start: int, end: int) -> None:
-        run_loop(method, batches, runtime, Schedule(end), rates, train.seed, start, settings["batch"], quiet(processes))
+        schedule, events = Schedule(end), quiet(processes)
+        run_loop(method, batches, runtime, schedule, rates, train.seed, start, settings["batch"], events, advance)
 
     begin, end = settings["warm_up"], settings["warm_up"] + settings["steps"]
     steps(0, begin)

@@ -31,7 +31,7 @@ from i2i.evaluation.subject import Subject, twins
 from i2i.infer.models import RUNS
 from i2i.infer.runs import BEST
 from i2i.speed import layout
-from i2i.speed.graph import CapturedStep, CUDARecorder
+from i2i.speed.graph import stepping
 from i2i.speed.measure import Work
 
 
@@ -201,7 +201,7 @@ class Run:
         last = run_loop(
             self.method, reading.batches(self.loader, self.watching.timed(self.loader), self.runtime.device),
             self.runtime, self.schedule, self.rates, settings.seed, self.step, settings.batch_size, events,
-            self.stepping(),
+            stepping(self.method, self.say),
         )  # fmt: skip
         if last < settings.steps:
             raise Interrupted(self.path, last, self.received[0])
@@ -210,14 +210,6 @@ class Run:
             f"Next: {f'i2i generate {shlex.quote(str(self.path))}' if self.draws else 'i2i translate FOLDER'}"
         )
         return self.path
-
-    def stepping(self) -> Callable:
-        """What makes a step. On a card its learning rates are tensors, recorded or not: so both round them alike."""
-        if self.runtime.device.type == "cuda":
-            self.runtime.rates_on_device(self.method)
-        if not self.runtime.captured:
-            return self.method.step
-        return CapturedStep(self.method, CUDARecorder(self.runtime.device), self.say)
 
     def take_up(self, tensors: dict, meta: dict) -> None:
         """Continues from a checkpoint: every bit of the training state, the schedule and the thread count."""

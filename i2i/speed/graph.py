@@ -118,6 +118,18 @@ class CapturedStep:
         return True
 
 
+def stepping(method, say: Callable[[str], None]) -> Callable[[Iterator[Batch]], dict[str, Tensor]]:
+    """What makes a step of `method`. On a card its rates are tensors, recorded or not: so both round them alike.
+
+    Args:
+        say: takes the sentence where a step cannot be recorded.
+    """
+    runtime = method.runtime
+    if runtime.device.type == "cuda":
+        runtime.rates_on_device(method)
+    return CapturedStep(method, CUDARecorder(runtime.device), say) if runtime.captured else method.step
+
+
 class Graph(Measure):
     """Every step of a run on one card, unless something in it must look at values on the host."""
 
