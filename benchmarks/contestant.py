@@ -111,7 +111,7 @@ def ours(settings: dict, folder: Path, speed: str, precision: str):
         work = Work(built, size, settings["batch"], LONG, speed == "compiled", wanted)
         picked = choosing.choose(work)
         choosing.apply(work, picked)
-        said += [choosing.words(picked, work.notes), *(work.declined if runtime.device.type == "cuda" else [])]
+        said += [choosing.words(picked, work.notes), *work.declined]
     if speed == "compiled":
         compile_nets(built, size, settings["batch"], said.append)
     advance = stepping(built, said.append)
@@ -129,23 +129,21 @@ def ours(settings: dict, folder: Path, speed: str, precision: str):
 
 def forward(net, pictures: torch.Tensor, graphed: bool):
     """What runs the generator once on `pictures`, in evaluation; `graphed` as one CUDA graph."""
+    from i2i.speed.graph import CUDARecorder
 
-    def act(_number: int = 0) -> None:
+    def act(_number: int = 0) -> dict:
         with torch.inference_mode():
             net(pictures)
+        return {}
 
     net.eval()
     if not graphed:
         return act
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            act()
-    stream.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        act()
-    return lambda _number: graph.replay()
+    recorder = CUDARecorder(pictures.device)
+    for _ in range(WARM_UP):
+        recorder.plainly(act)
+    replay, _ = recorder.recorded(act)
+    return lambda _number: replay()
 
 
 def timed(act, device: str, count: int) -> tuple[float, float]:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from i2i.errors import UserError
+from i2i.nets.shapes import parts
+from i2i.speed.graph import PLAIN_STEPS, CUDARecorder
 from i2i.speed.measure import Measure, Work, nothing
 from i2i.speed.probe import GAIN, milliseconds
 from i2i.speed.trial import forward_backward
@@ -118,10 +120,9 @@ def gradients(net: nn.Module, *inputs: Tensor) -> list[Tensor]:
             module.eval()
     pictures, labels = inputs[0].clone().requires_grad_(), inputs[1:]
     weight = torch.linspace(-1, 1, pictures.shape[-1], device=pictures.device, dtype=pictures.dtype)
-    outputs = net.requires_grad_(True)(pictures, *labels)
-    parts = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    outputs = parts(net.requires_grad_(True)(pictures, *labels))
     # the mean of an output that InstanceNorm made says nothing of what is before it: columns count differently
-    loss = sum((part * weight[: part.shape[-1]].to(part)).sum() if part.dim() > 2 else part.sum() for part in parts)
+    loss = sum((part * weight[: part.shape[-1]].to(part)).sum() if part.dim() > 2 else part.sum() for part in outputs)
     loss.backward()
     return [pictures.grad, *(p.grad for p in net.parameters() if p.grad is not None)]
 
@@ -137,26 +138,20 @@ def _error(found: list[Tensor], exact: list[Tensor]) -> float:
 
 def replayed(work: Work, net: nn.Module) -> float:
     """Seconds of a forward and backward, of several played back as one CUDA graph: launches do not count."""
-    inputs, device = work.made_up(net), work.device
-    stream, now = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    inputs, recorder = work.made_up(net), CUDARecorder(work.device)
 
-    def act() -> None:
-        net.zero_grad(set_to_none=True)
-        forward_backward(net, *inputs)
+    def passes(count: int) -> dict[str, Tensor]:
+        for _ in range(count):
+            net.zero_grad(set_to_none=True)
+            forward_backward(net, *inputs)
+        return {}
 
-    stream.wait_stream(now)
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            act()
-    now.wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        for _ in range(PASSES):
-            act()
+    recorder.plainly(lambda: passes(PLAIN_STEPS))
+    replay, _ = recorder.recorded(lambda: passes(PASSES))
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    graph.replay()
+    replay()
     start.record()
-    graph.replay()
+    replay()
     end.record()
     end.synchronize()
     return start.elapsed_time(end) / 1e3 / PASSES
