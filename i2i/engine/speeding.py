@@ -61,7 +61,7 @@ def settle(
     elif begun.get("wanted", wanted) != wanted:
         say(f"train.speed: this run has gone on {begun['wanted']} so far, and stays so")
     stack.callback(choosing.apply(work, begun["picked"]))
-    if begun["picked"] or work.notes or (work.declined and device == "cuda"):
+    if begun["picked"] or work.notes or work.declined:
         say(_words(begun["picked"], work))
     if begun.get("wanted") == wanted and wanted not in (*begun["picked"], "auto"):
         say(f"train.speed: {wanted} does not pay here, or this run is too short to find out; it goes on without it")
@@ -69,8 +69,7 @@ def settle(
 
 
 def _words(picked: dict[str, Any], work: Work) -> str:
-    declined = work.declined if work.device.type == "cuda" else []
-    shown = f"train.speed: {'; '.join([choosing.words(picked, work.notes), *declined])}"
+    shown = f"train.speed: {'; '.join([choosing.words(picked, work.notes), *work.declined])}"
     if not picked:
         return shown
     ending = "Results differ by rounding alone" if choosing.rounds(picked) else "Results keep every bit"

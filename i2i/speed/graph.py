@@ -134,7 +134,7 @@ class Graph(Measure):
     """Every step of a run on one card, unless something in it must look at values on the host."""
 
     name = "graph"
-    devices = ("cuda", "mps", "cpu")  # to say why not
+    devices = ("cuda",)
     rounds = False
     timed_on = ()
 
