@@ -33,8 +33,7 @@ class KeptMemory(Measure):
         seconds, faults = _cost(act)
         if not probe.kept(seconds, faults):
             return False
-        held = _resident()
-        _set(KEPT)
+        held, undo = _resident(), self.apply(work, True)
         try:
             act()
             work.notes[self.name] = (
@@ -42,8 +41,7 @@ class KeptMemory(Measure):
                 f"memory between passes {held / 1e9:.2f} -> {_resident() / 1e9:.2f} GB"
             )
         finally:
-            _set(USUAL)
-            _libc().malloc_trim(0)
+            undo()
         return True
 
     def apply(self, work: Work, picked: bool) -> Callable[[], None]:
