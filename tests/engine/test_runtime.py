@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from making import batches, small_method, snapshot
+from making import GAMES, batches, small_method, snapshot
 from watching import NoHostReads
 
 from i2i.engine import checkpoint
@@ -15,7 +15,6 @@ from i2i.engine.liveness import Place
 from i2i.engine.processes import Processes
 from i2i.engine.runtime import NotFinite, Runtime
 from i2i.errors import UserError
-from i2i.losses import CONSTRAINTS
 from i2i.methods import METHODS
 
 FORMS = pytest.mark.parametrize("branch", [True, False], ids=["branch", "device form"])
@@ -102,14 +101,7 @@ def test_the_very_first_update_may_be_the_bad_one(branch):
         assert all(torch.equal(before[net][key], value) for key, value in module.state_dict().items()), net
 
 
-@pytest.mark.parametrize(
-    ("name", "constraint"),
-    [
-        (name, rule)
-        for name in METHODS.names()
-        for rule in (CONSTRAINTS.names() if METHODS.get(name).adversarial else [None])
-    ],
-)
+@pytest.mark.parametrize(("name", "constraint"), GAMES)
 def test_a_step_in_its_device_form_never_waits(name, constraint):
     game = [
         f"method.constraint={{name: {constraint}}}",

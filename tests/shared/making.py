@@ -4,6 +4,8 @@ import torch
 
 from i2i import build, config
 from i2i.engine.runtime import Runtime
+from i2i.losses import CONSTRAINTS
+from i2i.methods import METHODS
 
 CLASSED = [
     "generator={name: mlp, num_layers: 1, width: 8}",
@@ -60,6 +62,13 @@ RECIPES = {
     "pix2pix": "pix2pix_facades", "cyclegan": "cyclegan_horse2zebra", "gan": "gan_mnist", "cgan": "cgan_mnist",
     "acgan": "acgan_mnist", "ssgan": "ssgan_mnist", "vae": "vae_mnist",
 }  # fmt: skip
+
+# every method, those that have an adversary under every constraint
+GAMES = [
+    (name, rule)
+    for name in METHODS.names()
+    for rule in (CONSTRAINTS.names() if METHODS.get(name).adversarial else [None])
+]
 
 
 def small_recipe(name: str, *overrides: str):

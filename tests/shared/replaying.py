@@ -10,6 +10,7 @@ from making import small_method
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from i2i.engine import checkpoint
 from i2i.engine.ema import EMA
 from i2i.engine.loop import set_rate
 from i2i.speed.graph import PLAIN_STEPS
@@ -88,12 +89,10 @@ def made(name, *overrides, device="cpu"):
 
 def held(method):
     runtime = method.runtime
-    tensors = [t for net in (*method.nets.values(), *runtime.ema.nets.values()) for t in net.state_dict().values()]
-    tensors += [value for o in method.optimizers.values() for state in o.state.values() for value in state.values()]
-    tensors += [runtime._bad, runtime._record, runtime._now]
+    tensors = [*checkpoint.shared(method, runtime.ema).values(), runtime._bad, runtime._record, runtime._now]
     for pool in getattr(method, "pools", {}).values():
         tensors += [pool.pictures, pool.count]
-    return [tensor for tensor in tensors if torch.is_tensor(tensor)]
+    return tensors
 
 
 def trained(method, data, advance, steps=STEPS, poisoned=None):

@@ -5,12 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from making import batches
+from making import GAMES, batches
 from replaying import GAME, STEPS, TapeRecorder, held, made, trained
 
 from i2i.engine import checkpoint
 from i2i.engine.runtime import NotFinite, Runtime
-from i2i.losses import CONSTRAINTS
 from i2i.methods import METHODS
 from i2i.speed.graph import PLAIN_STEPS, CapturedStep, Graph, uncapturable
 from i2i.speed.measure import Work
@@ -25,14 +24,7 @@ def both(name, *overrides, **how):
     return plain, captured, ends, step, said
 
 
-@pytest.mark.parametrize(
-    ("name", "constraint"),
-    [
-        (name, rule)
-        for name in METHODS.names()
-        for rule in (CONSTRAINTS.names() if METHODS.get(name).adversarial else [None])
-    ],
-)
+@pytest.mark.parametrize(("name", "constraint"), GAMES)
 def test_every_method_recorded_ends_with_the_bits_of_the_plain_one(name, constraint):
     game = [*GAME, f"method.constraint={{name: {constraint}}}"] if METHODS.get(name).adversarial else []
     plain, captured, ends, step, said = both(name, *game)

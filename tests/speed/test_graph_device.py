@@ -3,23 +3,15 @@
 import cards
 import pytest
 import torch
-from making import batches, small_method
+from making import GAMES, batches, small_method
 
 from i2i.engine.ema import EMA
-from i2i.losses import CONSTRAINTS
 from i2i.methods import METHODS
 
 GAME = ["augment.policy=[color, translation, cutout, flip, rotate]", "method.num_critic=2"]
 
 
-@pytest.mark.parametrize(
-    ("name", "constraint"),
-    [
-        (name, rule)
-        for name in METHODS.names()
-        for rule in (CONSTRAINTS.names() if METHODS.get(name).adversarial else [None])
-    ],
-)
+@pytest.mark.parametrize(("name", "constraint"), GAMES)
 def test_a_step_takes_no_tensor_of_the_host(name, constraint, monkeypatch):
     played = [*GAME, f"method.constraint={{name: {constraint}}}"] if METHODS.get(name).adversarial else []
     method = _made(name, *played, "train.clip_grad=1.0")

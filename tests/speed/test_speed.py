@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 from making import DISCRIMINATORS, GENERATORS, batches, small_method, snapshot
-from probing import Willing, work_of
+from probing import Willing, assert_same_losses, work_of
 from torch import nn
 
 from i2i import nets
@@ -45,12 +45,7 @@ def test_fifty_steps_in_float64_have_the_losses_of_the_plain_way(name):
     assert picked["adam"] == ["G", "D"] and ("together" in picked) == (name == "cyclegan")
     assert ("matrix" in picked) and any(net.startswith("G") for net in picked["matrix"])
     data = batches(plain, 5, dtype=torch.float64)
-    for step in range(50):
-        losses = []
-        for method in (plain, fast):
-            torch.manual_seed(step)
-            losses.append({key: float(loss) for key, loss in method.step(iter([data[step % 5]])).items()})
-        assert losses[1] == pytest.approx(losses[0], rel=1e-6), step
+    assert_same_losses(plain, fast, data, 50)
 
 
 @pytest.mark.parametrize("name", CASES)

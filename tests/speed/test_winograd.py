@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from making import batches, small_method, small_recipe
-from probing import Willing, work_of
+from probing import Willing, assert_same_losses, work_of
 
 from i2i.errors import UserError
 from i2i.faults import RecipeError
@@ -60,12 +60,7 @@ def test_a_training_in_float64_has_the_losses_of_the_plain_way(padding):
     assert len(picked["winograd"]) == 8
     choosing.apply(work(fast), {"winograd": picked["winograd"]})
     data = batches(plain, 3, size=SIDE, dtype=torch.float64)
-    for step in range(6):
-        losses = []
-        for method in (plain, fast):
-            torch.manual_seed(step)
-            losses.append({key: float(loss) for key, loss in method.step(iter([data[step % 3]])).items()})
-        assert losses[1] == pytest.approx(losses[0], rel=1e-6), step
+    assert_same_losses(plain, fast, data, 6)
     for name, net in plain.nets.items():
         for key, value in net.state_dict().items():
             assert (value - fast.nets[name].state_dict()[key]).abs().max() <= 1e-6 * value.abs().max().clamp(min=1e-3)
