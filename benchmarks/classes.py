@@ -7,7 +7,6 @@ samples of each run, a column for each class.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,9 @@ ROWS = 5  # samples of each class
 
 def scores(run: Path) -> list[dict]:
     """The entries of protocol classes on test, of each checkpoint that was scored."""
-    entries = json.loads((run / "evaluation.json").read_text())["evaluations"]
-    return [entry for entry in entries if entry["protocol"] == "classes" and entry["split"] == "test"]
+    from i2i.evaluation.evaluate import FILE, read
+
+    return [entry for entry in read(run / FILE) if entry["protocol"] == "classes" and entry["split"] == "test"]
 
 
 def row(run: Path, entry: dict) -> list[str]:

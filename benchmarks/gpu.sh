@@ -46,7 +46,7 @@ print(torch.cuda.get_device_name(), "| torch", torch.__version__, "| CUDA", torc
 PY
 }
 
-compare() { # METHOD BATCH more
+compare() { # METHOD BATCH NEEDED_SECONDS more
   part "$1-batch$2" "$3" "$python" benchmarks/compare.py --reference "${REFERENCE:?a clone of the reference}" \
     --device cuda --method "$1" --batch "$2" --keep "$out" "${@:4}"
 }
