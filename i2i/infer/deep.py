@@ -1,42 +1,54 @@
-"""The deepest layers of a U-Net as matrix products, for inference on a CPU.
+"""The deepest layers of a U-Net and the last one of a generator as matrix products, for inference on a CPU.
 
 Where a map has few pixels and many channels, a convolution of 4x4 with stride 2 is all weights, and the kernels for it,
 above all for its transpose, read them far below the speed of the memory. Written as a product of matrices
 (`nets.products`) it is the same sum in another order: it differs from the convolution in the last bits of float32 and
 by nothing else.
 
-Where it pays was measured on one core of an AVX2 CPU, in ms of CPU per call: transposed, 1024 to 512 channels,
-from 2, 4 and 8 px: 33, 31, 44 as a convolution, 11, 11, 27 as a product; 128 to 3 channels from 128 px: 13 and 6; not
-transposed, 512 to 512 channels, from 2, 4 and 8 px: 7, 7, 9 and 1, 6, 4. Beyond these sides it costs more.
+Where it pays was measured on two cores of an AVX2 CPU, in ms: transposed, 1024 to 512 channels, from 2, 4 and 8 px:
+6.4, 6.5, 14 as a convolution, 6, 5.9, 13 as a product; 512 to 512 from 1 px: 3.9 and 2; not transposed, 512 to 512
+channels, from 2, 4, 8 and 16 px: 2, 2.2, 3.2, 6.5 and 0.7, 3.2, 2.3, 5.2. One core alone gains more. Beyond these sides
+it costs more.
 """
+
+import types
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.nets import products
+from i2i.nets.layers import PaddedConv
+from i2i.nets.narrow import narrow, scattered
 
 LARGE = 1 << 20  # weights of a layer from which on reading them counts
-UP_PIXELS, DOWN_PIXELS = 64, 16  # the most pixels, before a transposed convolution and after an ordinary one
-FEW, MANY = 4, 64  # or: so few channels out of a transposed convolution, of so many into it, at any size
+UP_PIXELS, DOWN_PIXELS = 64, 64  # the most pixels, before a transposed convolution and after an ordinary one
 GEOMETRY = {"kernel_size": (4, 4), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 
 
 def as_products(net: nn.Module) -> nn.Module:
-    """`net`, its deep layers replaced by `Down` and `Up` of the same names, weights and results (but for rounding)."""
+    """`net`, its deep layers replaced by `Down` and `Up` of the same names, weights and results (but for rounding), and
+    its last one computed by a product."""
     for parent in list(net.modules()):
         for name, layer in parent.named_children():
+            if _last(layer):
+                layer.forward = types.MethodType(scattered, layer)
             if not all(getattr(layer, key, None) == value for key, value in GEOMETRY.items()):
                 continue
             large = layer.weight.numel() >= LARGE
             if type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and large:
                 setattr(parent, name, Down(layer))
-            elif type(layer) is nn.ConvTranspose2d and layer.output_padding == (0, 0) and (large or _narrow(layer)):
+            elif type(layer) is nn.ConvTranspose2d and layer.output_padding == (0, 0) and (large or narrow(layer)):
                 setattr(parent, name, Up(layer))
     return net
 
 
-def _narrow(layer: nn.ConvTranspose2d) -> bool:
-    return layer.out_channels <= FEW and layer.in_channels >= MANY
+def _last(layer: nn.Module) -> bool:
+    return (
+        type(layer) in (nn.Conv2d, PaddedConv)
+        and layer.padding_mode == "zeros"
+        and layer.groups == 1
+        and (not isinstance(layer.padding, str) and max(layer.kernel_size) > 1 and narrow(layer))
+    )
 
 
 class Down(nn.Module):
@@ -64,7 +76,7 @@ class Up(nn.Module):
     def __init__(self, layer: nn.ConvTranspose2d):
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
-        self.narrow = _narrow(layer)
+        self.narrow = narrow(layer)
         self.copy: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class Translator:
             raise UserError(
                 f"Winograd's form is for a CPU, and this is {self.device}; leave winograd out, or compute on cpu."
             )
-        self.by_winograd = by_winograd(self.net) if winograd else 0  # so many convolutions
+        self.by_winograd = by_winograd(self.net, winograd) if self.device.type == "cpu" else 0  # so many convolutions
         self.draws = any(isinstance(module, _DropoutNd) and module.training for module in net.modules())
 
     def __call__(self, picture, size: int | None = None, sample: int = 0, page: int | None = None):

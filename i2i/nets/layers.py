@@ -132,6 +132,11 @@ def continue_border(x: Tensor, margin: int, padding: Padding) -> Tensor:
     return F.pad(x, (0, 0, margin, margin), mode="reflect" if height > 1 else "replicate")
 
 
+def continued(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """What a layer convolves, zeros beyond the border aside: x, of a PaddedConv x with its border continued."""
+    return continue_border(x, layer.margin, layer.continued_by) if isinstance(layer, PaddedConv) else x
+
+
 def conv(
     in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: Padding = "zero", bias: bool = True
 ) -> nn.Conv2d:

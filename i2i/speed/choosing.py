@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from i2i.errors import UserError
+from i2i.nets.winograd import F2, F4
 from i2i.speed.adam import FusedAdam
 from i2i.speed.allocator import KeptMemory
 from i2i.speed.graph import Graph
@@ -19,7 +20,8 @@ from i2i.speed.winograd import Winograd
 
 # in the order in which they are tried, those that change the whole process first
 MEASURES: tuple[Measure, ...] = (
-    KeptMemory(), Threads(), FusedAdam(), MatrixProducts(), Winograd(), ChannelsLast(), Together(), Graph(),
+    KeptMemory(), Threads(), FusedAdam(), Winograd("winograd", F4, (F2,), asked=True),
+    Winograd("winograd2", F2, asked=False), MatrixProducts(), ChannelsLast(), Together(), Graph(),
 )  # fmt: skip
 PROBE = "probe"  # among the notes
 KNOWN = {measure.name: measure for measure in MEASURES}

@@ -2,7 +2,7 @@
 
 import itertools
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ class Contest:
 def seen(work: Work, net_name: str, fits: Callable[[nn.Module], bool]) -> list[Layer]:
     """Every layer that `fits` in a forward of a network, which is followed without memory, on the meta device.
 
-    Of a network that cannot be followed so there are none.
+    None that an earlier measure has. Of a network that cannot be followed so there are none.
     """
     net, found = work.method.nets[net_name], []
 
@@ -60,7 +60,7 @@ def seen(work: Work, net_name: str, fits: Callable[[nn.Module], bool]) -> list[L
     hooks = [
         module.register_forward_hook(lambda m, given, out, name=name: note(m, given, out, f"{net_name}.{name}"))
         for name, module in net.named_modules()
-        if fits(module)
+        if fits(module) and f"{net_name}.{name}" not in work.taken
     ]
     state = itertools.chain(net.named_parameters(), net.named_buffers())
     weight = next(net.parameters())
@@ -77,16 +77,15 @@ def seen(work: Work, net_name: str, fits: Callable[[nn.Module], bool]) -> list[L
     return found
 
 
-def contest(probe, layers: Iterable[Layer], way: str, other: Callable[[nn.Module], Forward]) -> Contest:
-    """Which layers are computed faster by `other`; one layer of each kind is timed."""
+def contest(probe, layers: Iterable[Layer], others: Mapping[str, Callable[[nn.Module], Forward]]) -> Contest:
+    """Which layers are computed fastest by the last of `others`; one layer of each kind is timed."""
+    way = list(others)[-1]
     result, answers = Contest(), {}
     for layer in layers:
         if layer.settings not in answers:
             x = torch.rand(layer.taken, device=layer.module.weight.device, dtype=layer.module.weight.dtype)
-            ways = {
-                "plain": passing(layer.module, x, plain(layer.module)),
-                way: passing(layer.module, x, other(layer.module)),
-            }
+            all_ways = {"plain": plain, **others}
+            ways = {name: passing(layer.module, x, made(layer.module)) for name, made in all_ways.items()}
             answers[layer.settings] = probe.fastest(ways)
             if answers[layer.settings][0] == way:
                 result.kinds.append(layer)

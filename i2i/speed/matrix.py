@@ -1,7 +1,7 @@
-"""Convolutions over very small pictures as one product of matrices, see `nets.products`.
+"""Convolutions as one product of matrices, see `nets.products`, where libraries read weights or pixels slowly.
 
 At the bottom of a U-Net a convolution has millions of weights and a handful of pixels, and libraries lay out their work
-for many pixels.
+for many pixels; at the end of a generator it has three channels, and they lay it out for many channels.
 """
 
 import types
@@ -10,10 +10,12 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from i2i.nets import products
+from i2i.nets.layers import PaddedConv, continued
+from i2i.nets.narrow import narrow, scattered
 from i2i.speed.layers import Layer, contest, counted, named, seen
 from i2i.speed.measure import Measure, Work, nothing
 
-MOST = 256  # columns, over a batch, beyond which no convolution is tried: libraries are good at those
+MOST = 1024  # columns, over a batch, beyond which a convolution is not tried: libraries are good at those
 
 
 class MatrixProducts(Measure):
@@ -24,8 +26,14 @@ class MatrixProducts(Measure):
     def pick(self, work: Work, probe) -> list[str]:
         if work.compiled or not work.fp32:
             return []
-        layers = [layer for net in work.method.nets for layer in seen(work, net, _tried) if columns(layer) <= MOST]
-        found = contest(probe, layers, "matrix", product)
+        layers = [
+            layer
+            for net in work.method.nets
+            for layer in seen(work, net, _tried)
+            if columns(layer) <= MOST or narrow(layer.module)
+        ]
+        found = contest(probe, layers, {self.name: product})
+        work.taken.update(found.chosen)
         work.notes[self.name] = found.note
         return found.chosen
 
@@ -45,8 +53,9 @@ def columns(layer: Layer) -> int:
 
 
 def fits(layer: nn.Module) -> bool:
-    """Whether a layer is a plain convolution of 2 dimensions: one group, zeros beyond the border, its own forward."""
-    kind = nn.ConvTranspose2d if isinstance(layer, nn.ConvTranspose2d) else nn.Conv2d
+    """Whether a layer is a plain convolution of 2 dimensions: one group, its own forward, and beyond the border zeros
+    or what PaddedConv continues it by."""
+    kind = next((kind for kind in (PaddedConv, nn.ConvTranspose2d) if isinstance(layer, kind)), nn.Conv2d)
     return (
         isinstance(layer, kind)
         and type(layer).forward is kind.forward
@@ -67,13 +76,15 @@ def as_product(layer: nn.Module) -> None:
 
 def product(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     """The forward of a layer that `fits`, bound to it, so that a deepcopy's forward runs the copy, not the original."""
-    return types.MethodType(_deconvolved if isinstance(layer, nn.ConvTranspose2d) else _convolved, layer)
+    if isinstance(layer, nn.ConvTranspose2d):
+        return types.MethodType(_deconvolved, layer)
+    return types.MethodType(scattered if narrow(layer) else _convolved, layer)
 
 
 def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """(B, I, H, W) -> (B, O, H', W')."""
     geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-    return products.convolved(x, layer.weight, layer.bias, **geometry)
+    return products.convolved(continued(layer, x), layer.weight, layer.bias, **geometry)
 
 
 def _deconvolved(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class Work:
         steps: how many are still to be made.
         compiled: whether torch.compile has the networks: what runs inside them is then its business.
         wanted: train.speed; measures that are `asked` for are tried where it names them.
+        taken: layers that an earlier measure has, by name.
     """
 
     method: Any
@@ -30,6 +31,7 @@ class Work:
     steps: int
     compiled: bool = False
     wanted: str = "auto"
+    taken: set[str] = field(default_factory=set)
     notes: dict[str, str] = field(default_factory=dict)  # measure -> what its probe found, in words
     declined: list[str] = field(default_factory=list)  # what cannot be here, and why, in words
 
@@ -86,12 +88,12 @@ class Measure:
         asked: whether it is tried only where train.speed is its name.
     """
 
-    name: ClassVar[str]
+    name: str
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     rounds: ClassVar[bool] = True
     everywhere: ClassVar[bool] = False
     timed_on: ClassVar[tuple[str, ...]] = ("cpu", "cuda", "mps")
-    asked: ClassVar[bool] = False
+    asked: bool = False
 
     def pick(self, work: Work, probe) -> Any:
         """Tries itself out on `work`, which is afterwards as it was."""

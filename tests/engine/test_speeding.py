@@ -69,7 +69,7 @@ def test_winograd_keeps_its_layers_and_ends_with_the_same_bits(tmp_path, monkeyp
     monkeypatch.setattr(winograd, "MANY", 4)
     monkeypatch.setattr(choosing, "choose", lambda work, probe=None: PICKED_WINOGRAD if work.wanted != "auto" else {})
     said = run("cyclegan", tmp_path / "straight", "train.speed=winograd")
-    assert any("1 convolutions of G_ab and 1 convolutions of G_ba by Winograd's form." in line for line in said)
+    assert any("1 convolutions of G_ab and 1 convolutions of G_ba by Winograd's F(4x4, 3x3)." in line for line in said)
     last = tmp_path / "straight/checkpoints/00000012.safetensors"
     assert read_meta(last)["speed"] == {"device": "cpu", "wanted": "winograd", "picked": PICKED_WINOGRAD}
 

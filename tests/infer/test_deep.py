@@ -8,9 +8,10 @@ from torch import nn
 from i2i.infer import deep
 from i2i.infer.deep import Down, Up, as_products
 from i2i.infer.translator import Translator
+from i2i.nets.resnet import ResNet
 from i2i.nets.unet import UNet
 
-SIDES = [(1, 1), (2, 2), (2, 4), (8, 8), (8, 10), (16, 16)]  # the last two are beyond what becomes a product
+SIDES = [(1, 1), (2, 2), (2, 4), (8, 8), (8, 10), (16, 18)]  # the last two are beyond what becomes a product
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +87,15 @@ def test_a_whole_u_net_gives_the_same_levels_but_for_rounding_and_the_same_bits_
     assert all(np.array_equal(outputs[0], other) for other in outputs)
     difference = np.abs(outputs[0].astype(int) - expected)
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3 and expected.std() > 20
+
+
+@pytest.mark.parametrize("padding", ["reflect", "zero"])
+def test_the_last_layer_of_a_resnet_is_a_product_with_the_same_results(padding):
+    torch.manual_seed(0)
+    net = ResNet(3, 3, num_blocks=1, width=64, padding=padding).double().eval()
+    x = torch.randn(1, 3, 16, 20, dtype=torch.float64)
+    expected = net(x)
+    changed = [name for name, layer in as_products(net).named_modules() if "forward" in vars(layer)]
+    assert changed == ["head.conv"]
+    with torch.inference_mode():
+        assert (net(x) - expected).abs().max() < 1e-13

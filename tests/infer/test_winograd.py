@@ -1,5 +1,6 @@
-"""`--winograd`: a ResNet's residual blocks in a form that rounds more, only where it is asked for, and told in the journal."""
+"""A ResNet's residual blocks by Winograd's forms; the one that rounds more only by `--winograd`, and told in the journal."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -23,6 +24,7 @@ LINE = "2 convolutions by Winograd's form, which rounds more: single values move
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(winograd, "MANY", 16)
+    monkeypatch.setattr(winograd, "FEWEST", 16)
 
 
 @pytest.fixture
@@ -59,11 +61,32 @@ def test_the_layers_are_really_computed_so(run):
     assert fast.by_winograd == 2 and plain.by_winograd == 0
     a, b = plain(x), fast(x)
     assert not torch.equal(a, b) and (a - b).abs().max() < 1e-4
-    with torch.no_grad():
-        for layer in fast.net.modules():
-            if hasattr(layer, "factors"):
+    for model, expected in ((plain, a), (fast, b)):
+        layers = [layer for layer in model.net.modules() if hasattr(layer, "factors")]
+        with torch.no_grad():
+            for layer in layers:
                 layer.weight.zero_()
-    assert torch.equal(fast(x), b), "from weights that were transformed once"
+        assert len(layers) == 2 and torch.equal(model(x), expected), "from weights that were transformed once"
+
+
+def test_small_maps_are_convolved(run, monkeypatch):
+    monkeypatch.setattr(winograd, "FEWEST", 256)
+    x = torch.rand(1, 3, 24, 20) * 2 - 1
+    plain, fast = (models.load(run, device="cpu", winograd=asked) for asked in (False, True))
+    assert torch.equal(plain(x), fast(x))
+
+
+def test_without_being_asked_for_it_rounds_as_a_convolution(made):
+    torch.manual_seed(0)
+    args = {"num_blocks": 9, "width": 16, "norm": "instance", "padding": "reflect", "init": "xavier_1.5"}
+    net = GENERATORS.build("resnet", 3, 3, **args)
+    x = torch.rand(1, 3, 48, 64) * 2 - 1
+    with torch.no_grad():
+        plain = net(x)
+        translator = Translator(copy.deepcopy(net), made("resnet")[1])
+        found, exact = translator.net(x), net.double()(x.double())
+    assert sum(hasattr(layer, "factors") for layer in translator.net.modules()) == 18 and not torch.equal(found, plain)
+    assert (found - exact).abs().max() <= 3 * (plain - exact).abs().max()
 
 
 def test_the_journal_tells_both_apart(run):
