@@ -59,8 +59,8 @@ def test_a_cyclegan_is_also_trained_by_winograd_with_its_memory_and_error_told(t
     save_file(weights, tmp_path / "weights.safetensors")
     settings = {"method": "cyclegan", "size": 128, "width": 16, "blocks": 1, "batch": 1, "device": "cpu"}
     ready = contestant.ours(settings, tmp_path, "winograd", "fp32")
-    told = r"2 convolutions of G_ab and 2 convolutions of G_ba by Winograd's form \(.*; about \d+ MB more while one is computed; "
-    assert re.search(told + r"error of its gradients \de-\d where the plain ones have \de-\d\)", ready.said)
+    told = r"2 convolutions of G_ab and 2 convolutions of G_ba by Winograd's F\(4x4, 3x3\) \(.*; about \d+ MB more while one is computed; "
+    assert re.search(told + r"error \de-\d, the plain way's \de-\d\)", ready.said)
     assert contestant.ours(settings, tmp_path, "plain", "fp32").said == "" and "CUDA" not in ready.said
     ready.step(torch.rand(2, 1, 3, 128, 128).unbind())
     assert ready.losses().keys() == contestant.LOSSES["cyclegan"].keys()
