@@ -28,7 +28,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import torch
-from machine import busy, share_of_others
+from machine import busy, processor_time, share_of_others
 
 from i2i.data import DATASETS, cache
 from i2i.data.stream import Loader
@@ -61,21 +61,6 @@ class Column:
 
 
 # ------------------------------------------------------------------------------------------------------ the clock
-
-
-def processor_time() -> float:
-    """CPU seconds of this process and its workers, those that have ended too."""
-    mine, tick = sum(os.times()[:4]), os.sysconf("SC_CLK_TCK")
-    parents = {os.getpid()}
-    for path in sorted(Path("/proc").glob("[0-9]*/stat"), key=lambda path: int(path.parent.name)):
-        try:
-            words = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(words[1]) in parents:
-            parents.add(int(path.parent.name))
-            mine += sum(map(int, words[11:15])) / tick
-    return mine
 
 
 def sample(column: Column, first: bool = False) -> None:

@@ -3,6 +3,7 @@
 import os
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def busy() -> float:
@@ -13,6 +14,21 @@ def busy() -> float:
     except OSError:
         return 0.0
     return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+
+
+def processor_time() -> float:
+    """CPU seconds of this process and its workers, those that have ended too."""
+    mine, tick = sum(os.times()[:4]), os.sysconf("SC_CLK_TCK")
+    parents = {os.getpid()}
+    for path in sorted(Path("/proc").glob("[0-9]*/stat"), key=lambda path: int(path.parent.name)):
+        try:
+            words = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(words[1]) in parents:
+            parents.add(int(path.parent.name))
+            mine += sum(map(int, words[11:15])) / tick
+    return mine
 
 
 def share_of_others(mine: float, all_of_it: float, seconds: float, cores: int) -> float:

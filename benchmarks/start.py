@@ -10,9 +10,10 @@ first step, pix2pix at 256 px with all defaults, and is ended then. A sample whi
 """
 
 import argparse
+import math
 import os
 import platform
-import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from machine import busy, share_of_others, spread
+from machine import busy, processor_time, share_of_others, spread
 from trained import markdown
 
 
@@ -40,7 +41,7 @@ class Wait:
 
     def sample(self, allowed: float) -> None:
         """Runs it once."""
-        before, mine, began = busy(), _children(), time.perf_counter()
+        before, mine, began = busy(), processor_time(), time.perf_counter()
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         with subprocess.Popen(
             self.command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -51,6 +52,7 @@ class Wait:
                 if self.until and self.until in line:
                     break
             seconds, everybody = time.perf_counter() - began, busy() - before
+            mine = processor_time() - mine  # of its workers, too, who are told apart only as long as it lives
             if self.until:
                 process.kill()
             process.stdout.close()
@@ -60,16 +62,10 @@ class Wait:
             raise SystemExit(
                 f"{' '.join(self.command)} did not do what was waited for. It said:\n{''.join(said[-20:])}"
             )
-        if share_of_others(_children() - mine, everybody, seconds, os.cpu_count() or 1) <= allowed:
+        if share_of_others(mine, everybody, seconds, os.cpu_count() or 1) <= allowed:
             self.seconds.append(seconds)
         else:
             self.left_out += 1
-
-
-def _children() -> float:
-    """CPU seconds of the programs that were waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def waits(data: Path, checkout: Path | None, folder: Path) -> list[Wait]:
@@ -94,11 +90,12 @@ def waits(data: Path, checkout: Path | None, folder: Path) -> list[Wait]:
 
 def table(found: Sequence[Wait]) -> str:
     """Markdown: seconds, and against `import torch` and the reference where there is one."""
-    torch, rows = statistics.median(found[0].seconds or [float("nan")]), []
+    median = {wait.name: statistics.median(wait.seconds) if wait.seconds else math.nan for wait in found}
+    rows = []
     for before, wait in zip([None, *found], found):
-        against = "" if wait is found[0] else f"{statistics.median(wait.seconds or [float('nan')]) / torch:.2f}"
-        theirs = before is not None and before.name.startswith("reference") and before.seconds and wait.seconds
-        ratio = f"{statistics.median(wait.seconds) / statistics.median(before.seconds):.2f}" if theirs else ""
+        against = "" if wait is found[0] else f"{median[wait.name] / median[found[0].name]:.2f}"
+        theirs = before is not None and before.name.startswith("reference")
+        ratio = f"{median[wait.name] / median[before.name]:.2f}" if theirs else ""
         rows.append([wait.name, spread(wait.seconds, ".2f"), against, ratio, f"{len(wait.seconds)} + {wait.left_out}"])
     return markdown(["", "seconds", "of import torch", "of the reference's", "samples + left out"], rows)
 
@@ -112,16 +109,13 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.reference and not (asked.reference / "train.py").is_file():
         raise SystemExit(f"--reference {asked.reference}: there is no train.py in it. Give a checkout.")
-    found: list[Wait] = []
     with tempfile.TemporaryDirectory() as name:
-        for number in range(asked.rounds):
-            folder = Path(name) / str(number)  # a run that was ended would be continued
-            folder.mkdir()
-            fresh = waits(asked.data.resolve(), asked.reference and asked.reference.resolve(), folder)
-            found = found or fresh
-            for wait, again in zip(found, fresh):
-                wait.command = again.command
+        folder = Path(name) / "runs"
+        found = waits(asked.data.resolve(), asked.reference and asked.reference.resolve(), folder)
+        for _ in range(asked.rounds):
+            for wait in found:
                 wait.sample(asked.allowed)
+            shutil.rmtree(folder)  # a run that was ended would be continued
     print(
         f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median "
         "(lowest to highest)\n"

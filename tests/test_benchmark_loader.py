@@ -1,13 +1,11 @@
 """benchmarks/loader.py at a tiny size: it reads what it says it reads, and its table says what was measured."""
 
-import importlib.util
 import os
 import sys
-from pathlib import Path
 
 import pytest
+from scripts import loaded
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "loader.py"
 STAND_IN = """
 import os
 import torch
@@ -29,12 +27,7 @@ def create_dataset(opt):
 @pytest.fixture
 def script(monkeypatch):
     monkeypatch.delenv("I2I_CACHE", raising=False)
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    spec = importlib.util.spec_from_file_location("benchmark_loader", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "benchmark_loader", module)  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
+    return loaded("loader", monkeypatch)
 
 
 linux = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads the times of processes from /proc")

@@ -1,15 +1,13 @@
 """benchmarks/start.py with a stand-in for the reference: it waits for the line it says, and tells what was measured."""
 
-import importlib.util
 import re
 import sys
-from pathlib import Path
 
 import pytest
+from scripts import loaded
 
 from i2i.data.synthetic import write_folder
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "start.py"
 STAND_IN = """
 import sys, time
 if sys.argv[1:] == ["--help"]:
@@ -22,12 +20,7 @@ time.sleep(600)
 
 @pytest.fixture
 def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    spec = importlib.util.spec_from_file_location("benchmark_start", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "benchmark_start", module)  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
+    return loaded("start", monkeypatch)
 
 
 def test_all_take_turns_and_a_training_is_ended_after_its_first_step(script, tmp_path, monkeypatch, capsys):

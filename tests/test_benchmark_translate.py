@@ -1,15 +1,12 @@
 """benchmarks/translate.py at a tiny size, beside a stand-in for the reference: it runs, compares, and tells the facts."""
 
-import importlib.util
 import os
 import re
 import sys
-from pathlib import Path
 
 import pytest
+from scripts import loaded
 
-ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "benchmarks" / "translate.py"
 NETWORKS = """
 import torch
 from i2i.nets import GENERATORS
@@ -58,12 +55,7 @@ for file in sorted(Path(o.dataroot).iterdir())[: int(o.num_test)]:
 
 @pytest.fixture
 def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    spec = importlib.util.spec_from_file_location("benchmark_translate", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "benchmark_translate", module)  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
+    return loaded("translate", monkeypatch)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.nets import products
-from i2i.nets.layers import PaddedConv
+from i2i.nets.layers import is_convolution
 from i2i.nets.narrow import narrow, scattered
 
 LARGE = 1 << 20  # weights of a layer from which on reading them counts
@@ -43,12 +43,8 @@ def as_products(net: nn.Module) -> nn.Module:
 
 
 def _last(layer: nn.Module) -> bool:
-    return (
-        type(layer) in (nn.Conv2d, PaddedConv)
-        and layer.padding_mode == "zeros"
-        and layer.groups == 1
-        and (not isinstance(layer.padding, str) and max(layer.kernel_size) > 1 and narrow(layer))
-    )
+    convolution = is_convolution(layer) and not isinstance(layer, nn.ConvTranspose2d)
+    return convolution and max(layer.kernel_size) > 1 and narrow(layer)
 
 
 class Down(nn.Module):

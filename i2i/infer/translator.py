@@ -67,13 +67,14 @@ class Translator:
         self.device = torch.device(device)
         self.weights: str | None = None  # the digest of the file that they came from
         self.net = _under_policy(net, norm, dropout).to(self.device, torch.float32)
+        self.by_winograd = 0  # so many convolutions
         if self.device.type == "cpu":
             self.net = as_products(self.net)
+            self.by_winograd = by_winograd(self.net, winograd)
         elif winograd:
             raise UserError(
                 f"Winograd's form is for a CPU, and this is {self.device}; leave winograd out, or compute on cpu."
             )
-        self.by_winograd = by_winograd(self.net, winograd) if self.device.type == "cpu" else 0  # so many convolutions
         self.draws = any(isinstance(module, _DropoutNd) and module.training for module in net.modules())
 
     def __call__(self, picture, size: int | None = None, sample: int = 0, page: int | None = None):

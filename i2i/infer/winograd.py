@@ -3,6 +3,7 @@
 F2 rounds as a convolution does and is what is computed by; F4 rounds more and is faster, where it is asked for.
 """
 
+import functools
 import types
 
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from i2i.errors import UserError
 from i2i.nets import winograd
 from i2i.nets.layers import continued
-from i2i.nets.winograd import F2, F4, convolved, fits, transformed
+from i2i.nets.winograd import F2, F4, Form, convolved, fits, transformed
 
 
 def by_winograd(net: nn.Module, asked: bool) -> int:
@@ -28,15 +29,14 @@ def by_winograd(net: nn.Module, asked: bool) -> int:
             "have, to be computed by Winograd's form; leave winograd out."
         )
     for layer in layers:
-        layer.form = form
         layer.register_buffer("factors", transformed(layer.weight.detach(), form), persistent=False)
-        layer.forward = types.MethodType(_forward, layer)
+        layer.forward = types.MethodType(functools.partial(_forward, form=form), layer)
     return len(layers) if asked else 0
 
 
-def _forward(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def _forward(layer: nn.Conv2d, x: Tensor, form: Form) -> Tensor:
     """(B, I, H, W) -> (B, O, H', W')."""
     x = continued(layer, x)
     if x[:, 0].numel() <= winograd.FEWEST:
         return F.conv2d(x, layer.weight, layer.bias, padding=layer.padding)
-    return convolved(x, layer.factors, layer.bias, layer.padding, layer.form)
+    return convolved(x, layer.factors, layer.bias, layer.padding, form)

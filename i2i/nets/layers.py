@@ -132,6 +132,19 @@ def continue_border(x: Tensor, margin: int, padding: Padding) -> Tensor:
     return F.pad(x, (0, 0, margin, margin), mode="reflect" if height > 1 else "replicate")
 
 
+def is_convolution(layer: nn.Module) -> bool:
+    """Whether a layer is a convolution of 2 dimensions, or a transposed one, and no more than that: one group, its own
+    forward, and beyond the border zeros or what PaddedConv continues it by."""
+    kind = next((kind for kind in (PaddedConv, nn.ConvTranspose2d) if isinstance(layer, kind)), nn.Conv2d)
+    return (
+        isinstance(layer, kind)
+        and type(layer).forward is kind.forward
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
+    )
+
+
 def continued(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """What a layer convolves, zeros beyond the border aside: x, of a PaddedConv x with its border continued."""
     return continue_border(x, layer.margin, layer.continued_by) if isinstance(layer, PaddedConv) else x

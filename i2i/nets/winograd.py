@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from i2i.nets.layers import PaddedConv
+from i2i.nets.layers import is_convolution
 from i2i.nets.products import Windows, folded
 
 KERNEL = 3
@@ -103,13 +103,10 @@ FORMS = (F2, F4)
 
 def fits(layer: nn.Module) -> bool:
     """Whether a layer is a 3x3 convolution of stride 1, ungrouped, with many channels, and no more than that."""
-    kind = PaddedConv if isinstance(layer, PaddedConv) else nn.Conv2d
     return (
-        isinstance(layer, kind)
-        and type(layer).forward is kind.forward
-        and (layer.kernel_size, layer.stride, layer.dilation, layer.groups) == ((3, 3), (1, 1), (1, 1), 1)
-        and layer.padding_mode == "zeros"
-        and not isinstance(layer.padding, str)
+        is_convolution(layer)
+        and not isinstance(layer, nn.ConvTranspose2d)
+        and (layer.kernel_size, layer.stride, layer.dilation) == ((KERNEL, KERNEL), (1, 1), (1, 1))
         and min(layer.in_channels, layer.out_channels) >= MANY
     )
 

@@ -47,6 +47,7 @@ def choose(work: Work, probe: Probe | None = None) -> dict[str, Any]:
         if timed:
             work.notes[PROBE] = probe.words
     finally:
+        work.taken.clear()
         for act in reversed(undo):
             act()
     return picked

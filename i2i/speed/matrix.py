@@ -10,7 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from i2i.nets import products
-from i2i.nets.layers import PaddedConv, continued
+from i2i.nets.layers import continued, is_convolution
 from i2i.nets.narrow import narrow, scattered
 from i2i.speed.layers import Layer, contest, counted, named, seen
 from i2i.speed.measure import Measure, Work, nothing
@@ -39,7 +39,7 @@ class MatrixProducts(Measure):
 
     def apply(self, work: Work, picked: list[str]) -> Callable[[], None]:
         for name in picked:
-            as_product(named(work, name, fits))
+            as_product(named(work, name, is_convolution))
         return nothing
 
     def words(self, picked: list[str]) -> str:
@@ -52,21 +52,8 @@ def columns(layer: Layer) -> int:
     return shape.numel() // shape[1]
 
 
-def fits(layer: nn.Module) -> bool:
-    """Whether a layer is a plain convolution of 2 dimensions: one group, its own forward, and beyond the border zeros
-    or what PaddedConv continues it by."""
-    kind = next((kind for kind in (PaddedConv, nn.ConvTranspose2d) if isinstance(layer, kind)), nn.Conv2d)
-    return (
-        isinstance(layer, kind)
-        and type(layer).forward is kind.forward
-        and layer.groups == 1
-        and layer.padding_mode == "zeros"
-        and not isinstance(layer.padding, str)
-    )
-
-
 def _tried(layer: nn.Module) -> bool:
-    return fits(layer) and max(layer.kernel_size) > 1
+    return is_convolution(layer) and max(layer.kernel_size) > 1
 
 
 def as_product(layer: nn.Module) -> None:
@@ -75,7 +62,7 @@ def as_product(layer: nn.Module) -> None:
 
 
 def product(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The forward of a layer that `fits`, bound to it, so that a deepcopy's forward runs the copy, not the original."""
+    """The forward of a convolution, bound to it, so that a deepcopy's forward runs the copy, not the original."""
     if isinstance(layer, nn.ConvTranspose2d):
         return types.MethodType(_deconvolved, layer)
     return types.MethodType(scattered if narrow(layer) else _convolved, layer)

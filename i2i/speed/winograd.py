@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.nets.layers import continued
-from i2i.nets.winograd import F2, F4, FEWEST, Form, convolution, fits, workspace
+from i2i.nets.winograd import FEWEST, Form, convolution, fits, workspace
 from i2i.speed.layers import Forward, Layer, contest, counted, named, plain, seen
 from i2i.speed.matrix import columns
 from i2i.speed.measure import Measure, Work, nothing
@@ -70,20 +70,12 @@ class Winograd(Measure):
 
 def by_winograd(layer: nn.Conv2d, form: Form) -> Forward:
     """The forward of a layer that `fits`, bound to it, so that a deepcopy's forward runs the copy, not the original."""
-    return types.MethodType(_FORWARDS[form], layer)
+    return types.MethodType(functools.partial(_forward, form=form), layer)
 
 
-def _by_f2(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def _forward(layer: nn.Conv2d, x: Tensor, form: Form) -> Tensor:
     """(B, I, H, W) -> (B, O, H', W')."""
-    return convolution(continued(layer, x), layer.weight, layer.bias, layer.padding, F2)
-
-
-def _by_f4(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """(B, I, H, W) -> (B, O, H', W')."""
-    return convolution(continued(layer, x), layer.weight, layer.bias, layer.padding, F4)
-
-
-_FORWARDS = {F2: _by_f2, F4: _by_f4}  # functions of a module, which a deepcopy and a pickle find by name
+    return convolution(continued(layer, x), layer.weight, layer.bias, layer.padding, form)
 
 
 def _figure(error: float) -> str:

@@ -12,10 +12,10 @@ from torch import nn
 
 from i2i import nets
 from i2i.errors import UserError
-from i2i.nets.layers import conv
+from i2i.nets.layers import conv, is_convolution
 from i2i.optimizers import step as update
 from i2i.speed import allocator, choosing, layers
-from i2i.speed.matrix import as_product, fits, product
+from i2i.speed.matrix import as_product, product
 from i2i.speed.together import row_by_row
 
 U_NET = "generator={name: unet, num_downs: 5, width: 4, norm: batch, dropout: true}"
@@ -122,7 +122,7 @@ def test_a_product_is_the_convolution_and_so_are_its_gradients(name, batch):
     torch.manual_seed(0)
     make, sides = LAYERS[name]
     layer = make().double()
-    assert fits(layer)
+    assert is_convolution(layer)
     ends = []
     for forward in (layer.forward, product(layer)):
         x = torch.randn(
@@ -138,14 +138,14 @@ def test_a_product_is_the_convolution_and_so_are_its_gradients(name, batch):
 
 
 def test_a_layer_that_is_more_than_a_convolution_is_left_alone():
-    assert fits(nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 2, 3)))
+    assert is_convolution(nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 2, 3)))
     for layer in (
         nn.Conv2d(4, 4, 3, groups=2),
         nn.Conv2d(2, 2, 3, padding="same"),
         nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"),
         nn.Linear(2, 2),
     ):
-        assert not fits(layer)
+        assert not is_convolution(layer)
 
 
 def test_a_copy_of_a_layer_computes_with_its_own_weights():
