@@ -103,6 +103,28 @@ def test_updates_follow_the_formula(name, args, fused):
 
 @settings
 @either
+def test_they_are_torchs_own_to_the_bit(name, args, fused):
+    """Also after their state was saved and taken up."""
+    parameters, twins = weights(), weights()
+    optimizer = OPTIMIZERS.build(name, parameters, **args, fused=fused)
+    theirs = type(optimizer).__mro__[1]
+    assert theirs.__module__.startswith("torch.optim.") and theirs.__name__ == type(optimizer).__name__
+    twin = theirs(twins, **{key: value for key, value in optimizer.param_groups[0].items() if key != "params"})
+    for step in range(3):
+        for each, of in ((optimizer, parameters), (twin, twins)):
+            each.zero_grad()
+            assert all(parameter.grad is None for parameter in of)
+            give(of, gradients(step, of))
+            each.step()
+        assert_same_bits(bits(optimizer), bits(twin))
+        again = OPTIMIZERS.build(name, parameters, **args, fused=fused)
+        again.load_state_dict(optimizer.state_dict())
+        optimizer = again
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in parameters)
+
+
+@settings
+@either
 @pytest.mark.parametrize("bad_at", [0, 2])
 def test_a_bad_step_leaves_every_bit(name, args, fused, bad_at):
     """NaN gradients under bad = 1, at the very first step or later: nothing moves, and what follows is as if the step

@@ -240,8 +240,9 @@ def joined(device: str) -> Iterator[Processes]:
     kind = None
     try:
         kind = _agreed(place, store, device, watch)
-        # Optimizers import it at their first step. Imported while there is a group, it would keep the group for ever in
-        # defaults of its functions, and the group's threads, at times, abort a program that ends with them alive.
+        # train.compile imports it, and torch's own optimizers do. Imported while there is a group, it would keep the
+        # group for ever in defaults of its functions, and the group's threads, at times, abort a program that ends with
+        # them alive.
         importlib.import_module("torch._dynamo")
         # one group, two ways: tensors of the host go by gloo, those of a card by nccl
         backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"

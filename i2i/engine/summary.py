@@ -27,19 +27,20 @@ def _layers(net: nn.Module, crop: int, batch_size: int) -> list[str]:
                     lambda m, i, out, name=name, count=count: rows.append((name, m, out, count))
                 )
             )
-    shape = inputs(net, batch_size, crop)
+    shape = inputs(net, 1, crop)  # one picture tells as much as a batch: on a CPU, a large one would take a minute
     was_training = net.training
     try:
         with torch.no_grad():
             net.eval()
             device = next(net.parameters()).device
-            net(torch.zeros(shape, device=device), *classes(net, batch_size, device))
+            net(torch.zeros(shape, device=device), *classes(net, 1, device))
     finally:
         net.train(was_training)
         for hook in hooks:
             hook.remove()
     kinds = [type(module).__name__.removeprefix("Parametrized") for _, module, _, _ in rows]
+    shapes = [(batch_size, *parts(out)[0].shape[1:]) for _, _, out, _ in rows]
     return [
-        f"  {name:<28} {kind:<16} {' x '.join(map(str, parts(out)[0].shape)):<22} {count:>12,}"
-        for (name, _, out, count), kind in zip(rows, kinds, strict=True)
+        f"  {name:<28} {kind:<16} {' x '.join(map(str, shape)):<22} {count:>12,}"
+        for (name, _, _, count), kind, shape in zip(rows, kinds, shapes, strict=True)
     ]

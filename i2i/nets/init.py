@@ -40,6 +40,8 @@ def init_weights(net: nn.Module, init: str) -> None:
     scheme, number = _parse(init)
     if scheme == "default":
         return
+    if any(parameter.is_meta for parameter in net.parameters()):
+        return  # on paper there is nothing to fill, and torch would import its whole compiler to do as if
     for module in net.modules():
         if isinstance(module, (*CONVOLUTIONS, nn.Linear)):
             if parametrize.is_parametrized(module):

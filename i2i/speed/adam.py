@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from i2i.errors import UserError
+from i2i.optimizers import Adam
 from i2i.speed.measure import Measure, Work, nothing
 from i2i.speed.probe import milliseconds
 
@@ -14,7 +15,7 @@ ENOUGH = 2**23  # weights that are timed: 128 MB with gradients and moments, bey
 
 
 class FusedAdam(Measure):
-    """torch.optim.Adam(fused=True), group by group. Strides that differ are seen to by `optimizers.step`."""
+    """Adam(fused=True), group by group. Strides that differ are seen to by `optimizers.step`."""
 
     name = "adam"
 
@@ -44,7 +45,7 @@ class FusedAdam(Measure):
 
 
 def _could_be(optimizer: Optimizer) -> bool:
-    return type(optimizer) is Adam and not any(part["fused"] for part in optimizer.param_groups)
+    return type(optimizer) in (Adam, torch.optim.Adam) and not any(part["fused"] for part in optimizer.param_groups)
 
 
 def _update(optimizer: Optimizer, fused: bool) -> Callable[[], Any]:
