@@ -56,9 +56,7 @@ def adam(
     _below_one("adam", **{f"betas[{i}]": beta for i, beta in enumerate(betas)})
     params = list(params)
     on_card = all(p.is_cuda for p in params)
-    return Adam(
-        params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, fused=fused, capturable=on_card
-    )
+    return Adam(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, fused=fused, capturable=on_card)
 
 
 @OPTIMIZERS.register("rmsprop")
@@ -113,9 +111,7 @@ def sgd(
     _below_one("sgd", momentum=momentum)
     if nesterov and momentum == 0:
         raise UserError("nesterov of sgd is true while momentum is 0: it needs a momentum; give one, such as 0.9")
-    return SGD(
-        list(params), lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=fused
-    )
+    return SGD(list(params), lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=fused)
 
 
 @torch.no_grad()
