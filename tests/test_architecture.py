@@ -15,7 +15,7 @@ SOURCES = [
 ]
 
 TIERS = [
-    {"errors", "seeds", "registry", "atomic", "yamlfile", "faults", "places"},
+    {"errors", "seeds", "registry", "atomic", "yamlfile", "faults", "places", "heap"},
     {"config", "nets", "losses", "augment", "optimizers", "latent", "data", "metrics"},
     {"infer", "speed"},
     {"methods"},

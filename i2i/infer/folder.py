@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from i2i import __version__, atomic
+from i2i import __version__, atomic, heap
 from i2i.data import pictures
 from i2i.data.domain import Domain
 from i2i.data.formats.shapes import CHANGES
@@ -104,6 +104,7 @@ def translate(
     settings = {"weights": translator.weights, "version": __version__, "device": translator.device.type}
     settings |= {"winograd": True} if winograd else {}
     with contextlib.ExitStack() as stack:
+        stack.enter_context(heap.kept())
         journal = _journal(base, settings | {"half": half, "page": page, "size": size}, say) if jobs else None
         if journal is not None:
             stack.callback(journal.close)

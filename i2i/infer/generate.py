@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from i2i import atomic
+from i2i import atomic, heap
 from i2i.data.pictures import WRITTEN, encode
 from i2i.errors import UserError
 from i2i.infer import models
@@ -101,7 +101,7 @@ def generate(
     say(f"drawing with {file} (step {origin['step']}), seed {seed}{named}")
     claim(folder, origin, start, n)
     work = _Work(sampler, seed, asked, Generated(folder))
-    with _told(work.made):
+    with heap.kept(), _told(work.made):
         (work.points if points else work.pictures)(progress or (lambda done, total: None), say)
         work.between(say)
     kind, count = "points" if points else "samples", len(work.made.written)

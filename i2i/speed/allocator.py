@@ -1,21 +1,11 @@
-"""glibc keeps the memory of large tensors for the next step, where it would give it back to the system at each `free`.
+"""An allocator that keeps its memory, see `heap`: the same bits without the system's zeroed pages."""
 
-By default glibc takes blocks from 128 KB (later up to 32 MB) on from the system one by one, and returns them when they
-are freed. The system hands out zeroed pages at first touch, 4 KB at a time: over 100,000 page faults in a step of
-pix2pix at 256 px. No number changes. The process keeps the most that it ever needed.
-"""
-
-import ctypes
 import os
-import platform
-import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 
+from i2i import heap
 from i2i.speed.measure import Measure, Work, nothing
-
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # names of mallopt(3)
-KEPT = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 64 * 2**20}  # no block apart, never back, grown by 64 MB
-USUAL = {MMAP_MAX: 65536, TRIM_THRESHOLD: 128 * 2**10, TOP_PAD: 128 * 2**10}  # glibc's
 
 
 class KeptMemory(Measure):
@@ -27,7 +17,7 @@ class KeptMemory(Measure):
 
     def pick(self, work: Work, probe) -> bool:
         """Two passes: one whose page faults tell, and where they do one more, for the memory that is kept."""
-        if not _offered() or not probe.affords(2):
+        if not heap.offered() or not probe.affords(2):
             return False
         act = work.passing(work.largest)
         seconds, faults = _cost(act)
@@ -45,33 +35,14 @@ class KeptMemory(Measure):
         return True
 
     def apply(self, work: Work, picked: bool) -> Callable[[], None]:
-        if not picked or not _offered():  # no bit depends on it: a run may go on where there is no such thing
+        if not picked:  # no bit depends on it: a run may go on where there is no such thing
             return nothing
-        _set(KEPT)
-
-        def undo() -> None:
-            _set(USUAL)
-            _libc().malloc_trim(0)
-
-        return undo
+        keeping = ExitStack()
+        keeping.enter_context(heap.kept())
+        return keeping.close
 
     def words(self, picked: bool) -> str:
         return "an allocator that keeps its memory"
-
-
-def _offered() -> bool:
-    others = os.environ.get("LD_PRELOAD") or any(name.startswith("MALLOC_") for name in os.environ)
-    return sys.platform == "linux" and platform.libc_ver()[0] == "glibc" and not others
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
-
-
-def _set(values: dict[int, int]) -> None:
-    mallopt = _libc().mallopt
-    for name, value in values.items():
-        mallopt(name, value)
 
 
 def _cost(act: Callable[[], None]) -> tuple[float, int]:

@@ -2,13 +2,13 @@
 
 import os
 from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pytest
 import torch
 from making import small_method
 from probing import work_of
 
+from i2i import heap
 from i2i.speed import adam, allocator, choosing, layers, probe, threads, together
 from i2i.speed.measure import Work
 from i2i.speed.probe import MOST, PASSES, SHARE, SPARED, Probe
@@ -111,10 +111,10 @@ def timed(clock, monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: torch.get_num_threads() + 1)
     for asked in threads.ASKED:
         monkeypatch.delenv(asked, raising=False)
-    kept = {"_offered": lambda: True, "_cost": lambda act: act() or (1.0, 10**6), "_resident": int, "_set": str}
-    for name, stand_in in kept.items():
-        monkeypatch.setattr(allocator, name, stand_in)
-    monkeypatch.setattr(allocator, "_libc", lambda: SimpleNamespace(malloc_trim=str))
+    monkeypatch.setattr(heap, "offered", lambda: True)
+    monkeypatch.setattr(heap, "kept", nullcontext)
+    monkeypatch.setattr(allocator, "_cost", lambda act: act() or (1.0, 10**6))
+    monkeypatch.setattr(allocator, "_resident", int)
 
 
 @pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])

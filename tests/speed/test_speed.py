@@ -1,8 +1,6 @@
 """Every measure computes what the plain way computes: in float64 to its last digits, in a training to rounding."""
 
 import copy
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,7 +12,7 @@ from i2i import nets
 from i2i.errors import UserError
 from i2i.nets.layers import conv, is_convolution
 from i2i.optimizers import step as update
-from i2i.speed import allocator, choosing, layers
+from i2i.speed import choosing, layers
 from i2i.speed.matrix import as_product, product
 from i2i.speed.together import row_by_row
 
@@ -272,37 +270,7 @@ def test_other_optimizers_stay_as_they_are():
     assert choosing.choose(work_of(method), Willing())["adam"] == ["G"]
 
 
-# ---- allocator and threads
-
-
-@pytest.mark.skipif(not allocator._offered(), reason="glibc alone has it")
-def test_kept_memory_spares_page_faults_and_can_be_taken_back():
-    """In a process of its own: what earlier tests gave back, a heap may hand out again without a fault."""
-    code = """
-import resource
-import torch
-from i2i.speed import allocator
-
-def faults(size=2**24):
-    for _ in range(8):  # the heap grows to hold them
-        torch.ones(size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(4):
-        torch.ones(size)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-plain = faults()
-undo = allocator.KeptMemory().apply(None, True)
-kept, held = faults(), allocator._resident()
-undo()
-# a block that no hole which the heap was left with can hold: such a hole is used again, faults or not
-print(plain, kept, held - allocator._resident(), faults(2**26))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    plain, kept, returned, again = map(int, done.stdout.split())
-    # not zero: where small blocks lie between, glibc takes two places in turn, and has touched one in the warm-up
-    assert kept <= plain / 2 and plain > 50_000
-    assert returned > 0.9 * 2**26 and again > 0.9 * 4 * plain
+# ---- threads
 
 
 def test_threads_are_left_alone_where_the_user_chose(monkeypatch):
