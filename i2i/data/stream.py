@@ -1,5 +1,6 @@
 """The endless order of training samples, and the processes that read them ahead."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -21,6 +22,12 @@ from i2i.data.workers import end_with, signals_held
 from i2i.errors import UserError
 from i2i.seeds import derive
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+PIPE = 1 << 20  # bytes, what Linux lets anybody have
 LOOK_EVERY = 5.0  # seconds between looks at the workers while a batch does not come
 Place = tuple[int, int]  # (epoch, index)
 
@@ -161,6 +168,8 @@ class Loader(Reader):
         dataset.transform.prepare()  # before the fork: what is imported here is shared
         with signals_held(signal.SIGINT, signal.SIGTERM):  # of the whole group
             self._batches = iter(loader)
+        if self._halved:
+            _widen(self._batches._worker_result_queue._reader.fileno())
         if workers:  # or the death of a worker would be raised by a signal handler, even in the middle of a save
             signal_handling._remove_worker_pids(id(self._batches))
             self._batches._worker_pids_set = False
@@ -265,6 +274,14 @@ def _start_worker(parent: int, _number: int) -> None:
     end_with(parent)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+
+
+def _widen(pipe: int) -> None:
+    """Lets a whole sample into a pipe at once, 0.4 MB of a pair at 256 px, where Linux takes 64 KB by default: worker
+    and reader wait less for each other (a quarter of the CPU time of kept pictures)."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):  # neither Windows nor macOS
+        with contextlib.suppress(OSError):  # more than this user may have
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def _end(batches) -> None:
