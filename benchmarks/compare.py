@@ -213,8 +213,9 @@ def report(contestants: list[Contestant], asked: argparse.Namespace) -> None:
         f"threads {', '.join(str(one.facts['threads']) for one in contestants)}"
     )
     for one in contestants[1:]:
-        far = distance(reference.losses, one.losses)
-        print(f"train.speed={one.name}: losses of steps 1 to {CHECKED} within {far:.1e} of the reference's, relative")
+        far = [distance([theirs], [ours]) for theirs, ours in zip(reference.losses, one.losses, strict=True)]
+        steps, figures = ", ".join(str(n + 1) for n in range(len(far))), ", ".join(f"{each:.1e}" for each in far)
+        print(f"train.speed={one.name}: losses of steps {steps} within {figures} of the reference's, relative")
     for one in contestants:
         if one.facts["said"]:
             print(f"train.speed={one.name} took: {one.facts['said']}")

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -150,6 +151,28 @@ def test_the_same_pictures_with_any_number_of_workers_and_from_any_start(folder)
         for one, two in zip(batches, alone[start:]):
             assert list(one) == ["input", "target"] and one["input"].shape == (4, 3, 8, 8)
             assert all(torch.equal(one[key], two[key]) for key in one), (workers, start)
+
+
+@pytest.mark.skipif(not hasattr(stream.fcntl, "F_GETPIPE_SZ"), reason="Linux alone tells how much a pipe holds")
+def test_a_pipe_holds_a_whole_sample(folder):
+    loader = Loader(paired(folder(2)), batch_size=1, seed=0, workers=1)
+    try:
+        pipe = loader._batches._worker_result_queue._reader.fileno()
+        assert stream.fcntl.fcntl(pipe, stream.fcntl.F_GETPIPE_SZ) == stream.PIPE >= 2 * 3 * 256 * 256
+    finally:
+        loader.close()
+
+
+def test_who_may_not_have_a_larger_pipe_reads_through_the_usual_one(folder, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(1, "Operation not permitted")
+
+    data = paired(folder(3))
+    alone = load(data, 4)
+    monkeypatch.setattr(stream, "fcntl", SimpleNamespace(F_SETPIPE_SZ=1031, fcntl=refuse))
+    assert which(load(data, 4, workers=1)) == which(alone)
+    monkeypatch.setattr(stream, "fcntl", None)  # as on Windows
+    assert which(load(data, 4, workers=1)) == which(alone)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
