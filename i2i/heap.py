@@ -13,9 +13,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # names of mallopt(3)
+TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, MMAP_MAX = -1, -2, -3, -4  # names of mallopt(3)
 KEPT = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 64 * 2**20}  # no block apart, never back, grown by 64 MB
-USUAL = {MMAP_MAX: 65536, TRIM_THRESHOLD: 128 * 2**10, TOP_PAD: 128 * 2**10}  # glibc's
+# glibc's, which no longer adapts its thresholds once it was told any: those that large blocks had led it to
+USUAL = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 * 2**20, TRIM_THRESHOLD: 64 * 2**20, TOP_PAD: 128 * 2**10}
 
 _keepers = 0  # who asked for it and has not taken it back; it is the whole process's
 
@@ -44,7 +45,7 @@ def kept() -> Iterator[None]:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def _set(values: dict[int, int]) -> None:
+def _set(values: dict[int, int]) -> bool:
+    """Whether glibc took them all."""
     mallopt = ctypes.CDLL(None).mallopt
-    for name, value in values.items():
-        mallopt(name, value)
+    return all([mallopt(name, value) for name, value in values.items()])
