@@ -48,4 +48,4 @@ def kept() -> Iterator[None]:
 def _set(values: dict[int, int]) -> bool:
     """Whether glibc took them all."""
     mallopt = ctypes.CDLL(None).mallopt
-    return all([mallopt(name, value) for name, value in values.items()])
+    return not [name for name, value in values.items() if not mallopt(name, value)]
