@@ -61,13 +61,17 @@ print(plain, inside, faults(2**26))
 
 
 def test_glibc_takes_what_it_is_told_and_afterwards_is_as_before():
-    """Blocks below glibc's largest threshold, which it keeps by itself when it has met some, cost no faults later."""
+    """Blocks below glibc's largest threshold, which it keeps by itself when it has met some, cost no faults later: of
+    8 MB four times 2,048, were they given back. The least of a few, since now and then a block finds a new place."""
     taken, before, after = numbers("""
+def least():
+    return min(faults(2**21) for _ in range(4))
+
 taken = heap._set(heap.KEPT) and heap._set(heap.USUAL)
-before = faults(2**21)
+before = least()
 with heap.kept():
-    faults(2**21)
-print(int(taken), before, faults(2**21))
+    least()
+print(int(taken), before, least())
 """)
     assert taken and before < 1000 and after < 1000
 
