@@ -114,8 +114,9 @@ if __name__ == "__main__":
 def test_the_workers_end_with_the_main_process(tmp_path, how):
     (tmp_path / "script.py").write_text(SCRIPT)
     main = subprocess.Popen(
-        [sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+        [sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # tests in the background are deaf
+    )  # fmt: skip
     assert main.stdout.readline() == b"reading\n"
     pids = children(main.pid)
     assert len(pids) == 2
