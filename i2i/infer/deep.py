@@ -24,9 +24,8 @@ from i2i.nets.narrow import narrow, scattered
 
 LARGE = 1 << 20  # weights of a layer from which on reading them counts
 WIDE = torch.backends.cpu.get_cpu_capability() == "AVX512"
-UP_PIXELS, DOWN_PIXELS = (
-    (256, 1024) if WIDE else (64, 64)
-)  # the most, before a transposed convolution and after a plain
+# the most pixels for a product: before a transposed convolution, and after an ordinary one
+UP_PIXELS, DOWN_PIXELS = (256, 1024) if WIDE else (64, 64)
 GEOMETRY = {"kernel_size": (4, 4), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 
 
